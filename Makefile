@@ -1,0 +1,74 @@
+# pawflow: `make run` trains a model on this machine, `make test` checks the project. Both set themselves up.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+RECIPE ?= sample
+MODEL ?=
+UV_VERSION := 0.13.8
+UV := .uv/bin/uv
+BIN := .venv/bin
+
+export UV_PYTHON_DOWNLOADS := never
+export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help
+help: ## List every target
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: .venv/.ready ## Make the locked environment in .venv
+
+$(UV):
+	@echo "fetching uv $(UV_VERSION)"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target .uv uv==$(UV_VERSION)
+
+# The stamp is written last, so an environment that a killed set-up left half-made is made again.
+.venv/.ready: requirements.lock pyproject.toml Makefile | $(UV)
+	@echo "setting up .venv from requirements.lock"
+	@$(UV) venv --quiet --clear --python 3.11 .venv
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: run
+run: .venv/.ready ## Run the whole pipeline (RECIPE=sample, ARGS="key=value ...")
+	@$(BIN)/python -m pipeline run --recipe $(RECIPE) $(ARGS)
+
+.PHONY: test
+test: .venv/.ready ## Lint, types, conventions and all tests
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: .venv/.ready ## Lint, types and convention tests, in seconds
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/conventions
+
+.PHONY: format
+format: .venv/.ready ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: ui
+ui: .venv/.ready ## Open the MLflow UI on http://127.0.0.1:5000
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow server --backend-store-uri "$(MLFLOW_TRACKING_URI)" --host 127.0.0.1 --port 5000
+
+.PHONY: serve
+serve: .venv/.ready ## Serve a champion on port 5001 (MODEL=name; default: the newest)
+	@$(BIN)/python -m pipeline serve $(if $(MODEL),--model $(MODEL))
+
+.PHONY: tensorboard
+tensorboard: .venv/.ready ## Show the training logs of all local runs on http://127.0.0.1:6006
+	@$(BIN)/tensorboard --logdir .pawflow/runs --host 127.0.0.1 --port 6006
+
+.PHONY: lock
+lock: | $(UV) ## Resolve requirements.lock anew from pyproject.toml
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --all-extras --python-version 3.11 pyproject.toml -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove runs and the cache; keeps the environment and MLflow's data
+	rm -rf .pawflow

@@ -1,0 +1,62 @@
+"""What a step tells the person who waits: one line at a time, readable in a terminal and in a cluster's log alike.
+
+Steps run as child processes whose output is a pipe, so a progress bar is printed as whole lines, one every few seconds, instead of
+being redrawn in place. Each line starts with `MARK` and the step's label, by which the local runner tells it from library noise.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+from tqdm import tqdm
+
+MARK = "pawflow| "
+
+Item = TypeVar("Item")
+
+_label: ContextVar[str] = ContextVar("label", default="pawflow")
+
+
+@contextmanager
+def labelled(label: str) -> Iterator[None]:
+    """Print everything said inside under this label ("fuse", "train simple_cnn")."""
+    token = _label.set(label)
+    try:
+        yield
+    finally:
+        _label.reset(token)
+
+
+def say(message: str) -> None:
+    """Print `message`, each of its lines under the current label."""
+    for line in message.splitlines():
+        sys.stdout.write(f"{MARK}{_label.get()}| {line}\n")
+    sys.stdout.flush()
+
+
+class _Lines:
+    """A text stream on which each redraw of a bar becomes a line of its own."""
+
+    def write(self, text: str) -> None:
+        line = text.strip("\r\n ")
+        if line:
+            say(line)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+def track(items: Iterable[Item], description: str, *, total: int | None = None, unit: str = "image") -> Iterator[Item]:
+    """Yield `items` unchanged while reporting how many have passed, the rate and the time left.
+
+    Args:
+        items: What to iterate over.
+        description: What is being done ("decoding dogs-vs-cats").
+        total: Number of items, where `len(items)` does not say.
+        unit: Singular noun of one item.
+    """
+    yield from tqdm(items, description, total=total, unit=f" {unit}s", file=_Lines(), mininterval=2.0, maxinterval=4.0, ncols=96)

@@ -1,0 +1,221 @@
+"""The recipe: everything that defines an experiment, as one frozen value.
+
+In: a YAML file, a recipe name's file or a JSON string, plus `key=value` overrides. Out: a `Recipe`, whose every field has been
+checked before any work starts. Steps receive it as one JSON string, because Kubeflow turns integers inside dictionaries into floats.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from components.common.errors import PawflowError
+
+Metric = Literal["accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"]
+Mode = Literal["scratch", "frozen", "fine_tune"]
+
+#: Metrics of which less is better; every other one is better when larger.
+LOWER_IS_BETTER = frozenset({"log_loss"})
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Strict):
+    """One archive of images: where it comes from and how it is laid out inside."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    provider: str
+    layout: str
+    num_images: int = Field(default=600, ge=24, description="drawings to make; `sample` provider only")
+    labels: dict[str, str] | None = Field(default=None, description="label in the archive -> class; labels left out are not used")
+
+
+class Sources(_Strict):
+    """Where images come from."""
+
+    root: Path | None = Field(default=None, description="folder that holds <name>.zip for every source; replaces the providers")
+    limit: int | None = Field(default=None, ge=24, description="use at most this many images of each source, chosen by hash")
+    archives: tuple[Source, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Sources:
+        _require_unique("source", [source.name for source in self.archives])
+        return self
+
+
+class Split(_Strict):
+    """Shares of the groups that go to validation and test; training gets the rest."""
+
+    validation: float = Field(gt=0, lt=0.5)
+    test: float = Field(gt=0, lt=0.5)
+
+
+class Augment(_Strict):
+    """How training images are varied; all ranges are symmetric and drawn uniformly."""
+
+    views: int = Field(default=1, ge=0, le=16, description="stored variants of each training image, for `frozen` training")
+    flip: bool = True
+    rotate: float = Field(default=0.0, ge=0, le=180, description="degrees")
+    crop: float = Field(default=0.0, ge=0, lt=0.9, description="largest share of each side that is cut away")
+    shift: float = Field(default=0.0, ge=0, lt=0.5, description="share of the side")
+    brightness: float = Field(default=0.0, ge=0, lt=1, description="relative change")
+    contrast: float = Field(default=0.0, ge=0, lt=1, description="relative change")
+    saturation: float = Field(default=0.0, ge=0, lt=1, description="relative change")
+
+
+class Candidate(_Strict):
+    """One network and how it is trained."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    architecture: str
+    mode: Mode
+    options: dict[str, Any] = Field(default_factory=dict, description="of the architecture; see components/train/models")
+    dropout: float = Field(default=0.2, ge=0, lt=1, description="share of the features hidden from the head while training")
+    epochs: int = Field(default=20, ge=1, description="`scratch`: all epochs; `fine_tune`: those after unfreezing")
+    head_epochs: int = Field(default=3, ge=1, description="`fine_tune`: epochs in which only the head learns")
+    unfreeze: str = Field(default="block7", description="`fine_tune`: first layer-name prefix that learns after the head")
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    fine_tune_rate: float = Field(default=1e-4, gt=0, description="`fine_tune`: learning rate after unfreezing")
+    patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before training stops")
+
+
+class Gate(_Strict):
+    """What a challenger must show before it may serve."""
+
+    metric: Metric = "accuracy"
+    floor: float = Field(description="worst value of the metric that a champion may have; the lower bound of its interval counts")
+    min_gain: float = Field(default=0.0, ge=0, description="improvement on the champion that is needed, beyond none at all")
+    min_images: int = Field(default=50, ge=1, description="fewest common test images on which a comparison means anything")
+
+
+class Recipe(_Strict):
+    """One experiment."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    model: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="registered model that the winner becomes a version of")
+    seed: int = Field(default=0, ge=0)
+    image_size: int = Field(ge=32, le=512, description="pixels; images are squeezed to a square of this side")
+    sources: Sources
+    split: Split
+    balance: Literal["none", "undersample"] = Field(default="none", description="of the classes, in the training split only")
+    augment: Augment = Augment()
+    candidates: tuple[Candidate, ...] = Field(min_length=1)
+    select: Metric = Field(default="accuracy", description="metric on the validation split that chooses the winner")
+    not_sure_below: float = Field(default=0.7, ge=0, le=1, description="probability of the label under which an answer is `not_sure`")
+    gate: Gate
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Recipe:
+        _require_unique("candidate", [candidate.name for candidate in self.candidates])
+        return self
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether any image is drawn by this project instead of photographed; such figures are labelled "generated"."""
+        return self.sources.root is None and any(source.provider == "sample" for source in self.sources.archives)
+
+
+def _require_unique(kind: str, names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{kind} names must differ, but {', '.join(repeated)} occurs more than once")
+
+
+def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str, ...] = (), smoke: bool = False) -> Recipe:
+    """Read a recipe from YAML or JSON text.
+
+    Args:
+        text: The recipe.
+        origin: What to call it in an error.
+        overrides: `key=value` pairs; the key is a dotted path (`sources.root`, `candidates.0.epochs`), the value is YAML.
+        smoke: Shrink it to about a minute: few images, one epoch, at most two candidates.
+
+    Raises:
+        PawflowError: The text is not YAML, or a field is missing, unknown or out of range.
+    """
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PawflowError(f"{origin} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise PawflowError(f"{origin} holds a {type(values).__name__}, expected a mapping of recipe fields such as `name: fusion`")
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        raise PawflowError(f"{origin} does not fit the recipe format:\n{_explain(error)}") from error
+    return _shrink(recipe) if smoke else recipe
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    path, equals, value = override.partition("=")
+    if not equals or not path:
+        raise PawflowError(f"override {override!r} is not of the form key=value; an example: image_size=160")
+    *parents, last = path.split(".")
+    target: Any = values
+    try:
+        for parent in parents:
+            target = target[int(parent)] if isinstance(target, list) else target.setdefault(parent, {})
+        target[int(last) if isinstance(target, list) else last] = yaml.safe_load(value)
+    except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise PawflowError(f"override {override!r} names no field of the recipe; an example: candidates.0.epochs=3") from error
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"]) or "the recipe"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"  {place}: unknown field; known ones: {', '.join(_known_fields(problem['loc']))}")
+        else:
+            lines.append(f"  {place}: {problem['msg']} (got {problem['input']!r})"[:400])
+    return "\n".join(lines)
+
+
+def _known_fields(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Recipe
+    for part in location[:-1]:
+        if isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            model = next((item for item in getattr(annotation, "__args__", ()) if isinstance(item, type)), annotation)
+    return sorted(model.model_fields)
+
+
+def _shrink(recipe: Recipe) -> Recipe:
+    candidates = tuple(c.model_copy(update={"epochs": 1, "head_epochs": 1}) for c in recipe.candidates[:2])
+    return recipe.model_copy(
+        update={
+            "candidates": candidates,
+            "image_size": min(recipe.image_size, 64),
+            "sources": recipe.sources.model_copy(
+                update={
+                    "limit": 120,
+                    "archives": tuple(s.model_copy(update={"num_images": min(s.num_images, 120)}) for s in recipe.sources.archives),
+                }
+            ),
+            # A model that has hardly been trained must never take the place of one that has.
+            "model": f"{recipe.model}-smoke",
+            "gate": recipe.gate.model_copy(update={"floor": 0.0, "min_images": 1}),
+        }
+    )
+
+
+def load_recipe(text_or_path: str) -> Recipe:
+    """Read a recipe from a file, or from the text itself when no file has that name.
+
+    Raises:
+        PawflowError: It is neither, or does not fit the format.
+    """
+    if "\n" in text_or_path or text_or_path.lstrip().startswith("{"):
+        return parse_recipe(text_or_path)
+    path = Path(text_or_path)
+    if not path.is_file():
+        raise PawflowError(f"there is no recipe file {path}; pass a recipe's JSON text or the path of a YAML file")
+    return parse_recipe(path.read_text(), origin=str(path))

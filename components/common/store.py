@@ -1,0 +1,158 @@
+"""Content-addressed outputs: a step whose inputs and code are unchanged finds its result here instead of working again.
+
+In: a step's name, everything its result depends on, and the function that does the work. Out: a folder that is either complete and
+unaltered, or not there. An entry is written under a temporary name and renamed when whole, so a killed run leaves nothing that could
+be taken for a result; two runs that want the same entry wait for each other through a lock that dies with its process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from components.common.errors import PawflowError
+from components.common.progress import say
+
+_INDEX = "artifact.json"
+#: Written beside an artifact's files after delivery; it belongs to one run, so it is no part of the content.
+_PER_RUN_FILES = frozenset({_INDEX, "tracking.json"})
+
+#: Libraries whose new version may change pixels or numbers.
+_LIBRARIES = ("numpy", "pillow", "opencv-python-headless", "scikit-learn", "keras", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a step reports about its work; it is stored with the output, so a reused output reports the same."""
+
+    params: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    figures: list[str] = field(default_factory=list)
+
+
+def home() -> Path:
+    """The folder of everything that runs leave behind: `PAWFLOW_HOME`, or `.pawflow` in the current folder."""
+    return Path(os.environ.get("PAWFLOW_HOME", ".pawflow")).absolute()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_values(values: object) -> str:
+    """SHA-256 of anything that JSON can hold (paths and pydantic models as their text), independent of key order."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def code_digest(*packages: str) -> str:
+    """Digest of the Python source of whole packages, so that changed code never meets results of the old one."""
+    digest = hashlib.sha256()
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ValueError(f"{package} is not a package")
+        for file in sorted(Path(spec.submodule_search_locations[0]).rglob("*.py")):
+            digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def artifact_digest(folder: Path) -> str:
+    """Digest of the contents of a delivered artifact.
+
+    Raises:
+        PawflowError: The folder is not the complete output of a step.
+    """
+    index = folder / _INDEX
+    if not index.is_file():
+        raise PawflowError(f"{folder} is not the output of a step (no {_INDEX}); pass the folder that the step before wrote with --out")
+    return hash_values(json.loads(index.read_text())["files"])
+
+
+def read_record(folder: Path) -> Record:
+    """The record that the step left with its output."""
+    return Record(**json.loads((folder / _INDEX).read_text())["record"])
+
+
+def produce(step: str, inputs: Mapping[str, object], work: Callable[[Path], Record]) -> tuple[Path, bool]:
+    """Return the entry for `inputs`, doing the work if there is none.
+
+    Args:
+        step: Package under `components` whose code the result depends on.
+        inputs: Everything else that it depends on.
+        work: Fills the empty folder that it is given and returns its record.
+
+    Returns:
+        The entry's folder, not to be changed, and whether it was there already.
+    """
+    code = code_digest(f"components.{step}", "components.common", "serving")
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    key = hash_values({"inputs": dict(inputs), "code": code, "libraries": libraries})[:32]
+    shelf = home() / "cache" / step
+    shelf.mkdir(parents=True, exist_ok=True)
+    entry = shelf / key
+    with FileLock(shelf / f"{key}.lock"):
+        if entry.exists():
+            if _is_intact(entry):
+                return entry, True
+            say(f"the stored output {entry} has been damaged; making it again")
+            shutil.rmtree(entry)
+        for leftover in shelf.glob(f"{key}.*.partial"):
+            shutil.rmtree(leftover)
+        partial = shelf / f"{key}.{uuid.uuid4().hex[:8]}.partial"
+        partial.mkdir()
+        try:
+            record = work(partial)
+            files = {str(path.relative_to(partial)): hash_file(path) for path in _files(partial)}
+            (partial / _INDEX).write_text(json.dumps({"step": step, "files": files, "record": asdict(record)}, indent=1))
+            partial.rename(entry)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    return entry, False
+
+
+def deliver(entry: Path, destination: Path) -> None:
+    """Put an entry's files where the caller wants them, as hard links where the file system allows.
+
+    Raises:
+        PawflowError: Something else is already there.
+    """
+    if destination.exists() and any(destination.iterdir()):
+        if not (destination / _INDEX).is_file():
+            raise PawflowError(f"{destination} holds other files; pass an empty or a new folder")
+        shutil.rmtree(destination)
+    shutil.copytree(entry, destination, copy_function=_link_or_copy, dirs_exist_ok=True)
+
+
+def _link_or_copy(source: str, destination: str) -> None:
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copy2(source, destination)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in _PER_RUN_FILES)
+
+
+def _is_intact(entry: Path) -> bool:
+    try:
+        files = json.loads((entry / _INDEX).read_text())["files"]
+        return all(hash_file(entry / name) == digest for name, digest in files.items())
+    except (OSError, ValueError, KeyError):
+        return False

@@ -1,0 +1,201 @@
+"""The one writer of MLflow runs: metrics leave the steps as data, and arrive in MLflow here.
+
+A pipeline run is one parent run, found by the pipeline's job id; each step and each candidate is a run nested in it. Where Kubeflow's
+own MLflow plugin has started a run for the task (`MLFLOW_RUN_ID`), that run is adopted instead.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from components.common.recipe import Recipe
+from components.common.store import Record
+
+JOB_TAG = "pawflow.job"
+_OWNER_TAG = "pawflow.owner"
+_LINK = "tracking.json"
+#: MLflow refuses longer parameter values.
+_LONGEST_PARAM = 6000
+
+
+def configure() -> None:
+    """Choose the store (`MLFLOW_TRACKING_URI`, else sqlite in the current folder) and silence what only developers of MLflow need."""
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+def owner() -> str:
+    """Who drives the pipeline: `host:pid` of the local runner, or empty where a cluster does."""
+    return os.environ.get("PAWFLOW_OWNER", "")
+
+
+def open_pipeline_run(job: str, recipe: Recipe, tags: dict[str, str]) -> str:
+    """Create the parent run of a pipeline run.
+
+    Args:
+        job: The pipeline's job id, by which the steps find the run.
+        recipe: Logged as parameters and as `recipe.json`.
+        tags: Further tags, the git commit say.
+
+    Returns:
+        The MLflow run id.
+    """
+    configure()
+    import mlflow
+
+    _close_abandoned_runs(recipe)
+    mlflow.set_experiment(recipe.name)
+    with mlflow.start_run(run_name=f"{recipe.name} {job}") as run:
+        mlflow.set_tags({JOB_TAG: job, _OWNER_TAG: owner(), "pawflow.recipe": recipe.name, "pawflow.model": recipe.model, **tags})
+        mlflow.log_params(
+            {f"recipe.{name}": value for name, value in recipe.model_dump(mode="json").items() if not isinstance(value, dict | list)}
+        )
+        mlflow.log_dict(recipe.model_dump(mode="json"), "recipe.json")
+        run_id: str = run.info.run_id
+    # The run stays open until the exit handler closes it; leaving the block above would have marked it finished.
+    mlflow.MlflowClient().update_run(run_id, status="RUNNING")
+    return run_id
+
+
+def find_pipeline_run(job: str) -> str | None:
+    """Run id of the newest parent run of a pipeline job, or None."""
+    configure()
+    import mlflow
+
+    if not job:
+        return None
+    experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    runs = mlflow.search_runs(experiments, filter_string=f"tags.`{JOB_TAG}` = '{job}'", max_results=1, output_format="list")
+    return runs[0].info.run_id if runs else None
+
+
+def close_pipeline_run(job: str, *, succeeded: bool, message: str) -> None:
+    """End the parent run of a pipeline job and whatever its failed steps left open."""
+    run_id = find_pipeline_run(job)
+    if run_id is not None:
+        _terminate(run_id, "FINISHED" if succeeded else "FAILED", message)
+
+
+def _terminate(run_id: str, status: str, message: str = "") -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    parent = client.get_run(run_id)
+    children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'RUNNING'")
+    for child in children:
+        client.set_terminated(child.info.run_id, "KILLED")
+    if message:
+        client.set_tag(run_id, "pawflow.message", message[:4000])
+    client.set_terminated(run_id, status)
+
+
+def _close_abandoned_runs(recipe: Recipe) -> None:
+    """Mark runs as killed whose local runner is gone: a killed process cannot do so itself."""
+    import mlflow
+
+    experiment = mlflow.get_experiment_by_name(recipe.name)
+    if experiment is None:
+        return
+    open_runs = mlflow.search_runs(
+        [experiment.experiment_id], f"tags.`{JOB_TAG}` != '' and attributes.status = 'RUNNING'", output_format="list"
+    )
+    for run in open_runs:
+        host, _, process = run.data.tags.get(_OWNER_TAG, "").partition(":")
+        if host == socket.gethostname() and process.isdigit() and not psutil.pid_exists(int(process)):
+            _terminate(run.info.run_id, "KILLED", "the process that drove this run is gone")
+
+
+@contextmanager
+def step_run(step: str, recipe: Recipe, job: str) -> Iterator[None]:
+    """Run the body inside the MLflow run of one step, nested in its pipeline's run if there is one."""
+    configure()
+    import mlflow
+
+    injected = os.environ.get("MLFLOW_RUN_ID")
+    if injected:
+        with mlflow.start_run(run_id=injected):
+            yield
+        return
+    parent = find_pipeline_run(job)
+    mlflow.set_experiment(recipe.name)
+    with mlflow.start_run(run_name=step, parent_run_id=parent, tags={"pawflow.step": step.split()[0], "pawflow.recipe": recipe.name}):
+        yield
+
+
+def log_record(step: str, record: Record, folder: Path, *, reused: bool) -> None:
+    """Write a step's record into the open run.
+
+    Args:
+        step: Prefix of the parameters, so that those of different steps never collide.
+        record: What to write; its figures are paths inside `folder`.
+        folder: The step's output.
+        reused: Whether the output was made by an earlier run.
+    """
+    import mlflow
+
+    mlflow.set_tags({"pawflow.reused": str(reused).lower(), **record.tags})
+    mlflow.log_params({f"{step}.{name}": str(value)[:_LONGEST_PARAM] for name, value in record.params.items()})
+    mlflow.log_metrics(record.metrics)
+    for name, values in record.curves.items():
+        for position, value in enumerate(values, start=1):
+            mlflow.log_metric(name, value, step=position)
+    for figure in record.figures:
+        path = folder / figure
+        if path.is_dir():
+            mlflow.log_artifacts(str(path), figure)
+        else:
+            mlflow.log_artifact(str(path), str(Path(figure).parent) if Path(figure).parent.name else None)
+
+
+def link_run(folder: Path) -> None:
+    """Note the open run beside an artifact, so that a later step can add to it."""
+    import mlflow
+
+    run = mlflow.active_run()
+    if run is not None:
+        (folder / _LINK).write_text(json.dumps({"run_id": run.info.run_id}))
+
+
+def add_metrics_to_linked_run(folder: Path, metrics: dict[str, float]) -> None:
+    """Write metrics into the run that made an artifact, if it is known."""
+    import mlflow
+
+    if (folder / _LINK).is_file():
+        mlflow.log_metrics(metrics, run_id=json.loads((folder / _LINK).read_text())["run_id"])
+
+
+def log_dataset(name: str, origin: str, digest: str, context: str) -> None:
+    """Record which dataset the open run used."""
+    import mlflow
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+
+    source = CodeDatasetSource(tags={"pawflow.origin": origin})
+    dataset = MetaDataset(source, name=name, digest=digest[:32])  # type: ignore[abstract]
+    mlflow.log_input(dataset, context=context)
+
+
+def log_text(text: str, name: str) -> None:
+    """Store a text as an artifact of the open run."""
+    import mlflow
+
+    mlflow.log_text(text, name)
+
+
+def pipeline_tag(job: str, name: str) -> str:
+    """A tag of the parent run of a pipeline job; "unknown" where there is none."""
+    import mlflow
+
+    run_id = find_pipeline_run(job)
+    return str(mlflow.get_run(run_id).data.tags.get(name, "unknown")) if run_id else "unknown"

@@ -1,0 +1,48 @@
+"""Fuse the downloaded sources into one dataset."""
+
+from __future__ import annotations
+
+import json
+
+from components.common import tracking
+from components.common.cli import JobOption, OutOption, RawOption, RecipeOption
+from components.common.dataset import Dataset
+from components.common.errors import PawflowError
+from components.common.recipe import load_recipe
+from components.common.step import execute
+from components.fuse.fuse import Archive, fuse
+
+
+def run(*, recipe: RecipeOption, raw: RawOption, out: OutOption, job: JobOption = "") -> None:
+    """Fuse the archives in the folders `raw` into the dataset `out`."""
+    experiment = load_recipe(recipe)
+    sources = {source.name: source for source in experiment.sources.archives}
+    details = {}
+    for folder in raw:
+        if not (folder / "source.json").is_file():
+            raise PawflowError(f"{folder} holds no source.json; expected the output folder of a download step")
+        found = json.loads((folder / "source.json").read_text())
+        # The same archive fetched at another time makes the same dataset.
+        del found["fetched_at"]
+        details[found["name"]] = (found, folder / f"{found['name']}.zip")
+    if set(details) != set(sources):
+        raise PawflowError(
+            f"the folders hold {sorted(details)}, but recipe {experiment.name} needs {sorted(sources)}; pass --raw for each source"
+        )
+    # In the recipe's order: the first of identical files is the one that is kept.
+    archives = [Archive(source, details[name][1], details[name][0]) for name, source in sources.items()]
+    execute(
+        "fuse",
+        experiment,
+        job=job,
+        inputs={
+            "archives": [archive.details["sha256"] for archive in archives],
+            "origins": [archive.details["origin"] for archive in archives],
+            "recipe": experiment.model_dump(mode="json", include={"name", "seed", "image_size", "sources", "split", "balance"}),
+        },
+        work=lambda folder: fuse(archives, experiment, folder),
+        out=out,
+        after=lambda record: tracking.log_dataset(
+            experiment.model, "; ".join(str(archive.details["origin"]) for archive in archives), Dataset(out).digest, "training"
+        ),
+    )

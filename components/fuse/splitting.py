@@ -1,0 +1,70 @@
+"""Which split an image belongs to, and the proof that nothing crosses.
+
+Images that must not be told apart from one another form a group: all dogs of a breed, or one photo with its copies. A group's split
+follows from a hash of its name and the recipe's seed alone, so it does not change when the data grows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import pandas as pd
+
+from components.common.dataset import SPLITS
+from components.common.errors import PawflowError
+from components.common.recipe import Split
+
+
+def choose_split(group: str, shares: Split, seed: int) -> str:
+    """The split of a group: "train", "validation" or "test"."""
+    position = int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8]) / 2**64
+    if position < shares.test:
+        return "test"
+    return "validation" if position < shares.test + shares.validation else "train"
+
+
+def prove_split(manifest: pd.DataFrame, classes: list[str]) -> dict[str, object]:
+    """Check that no group, breed or content lies in two splits and that every split holds every class.
+
+    Args:
+        manifest: Rows as in `dataset.MANIFEST_COLUMNS`; those without a split are ignored.
+        classes: Names of all classes.
+
+    Returns:
+        What was compared: for each kind of key, how many values there are, and how many cross (always zero).
+
+    Raises:
+        PawflowError: Something crosses, or a split lacks a class.
+    """
+    placed = manifest[manifest["split"].notna()]
+    proof: dict[str, object] = {}
+    for key in ("group", "breed", "sha256"):
+        splits_per_value = placed.dropna(subset=[key]).groupby(key)["split"].nunique()
+        crossing = splits_per_value[splits_per_value > 1]
+        if len(crossing):
+            raise PawflowError(
+                f"the split leaks: {len(crossing)} values of {key} lie in more than one split, {crossing.index[0]!r} for one"
+            )
+        proof[key] = {"values": len(splits_per_value), "crossing": 0}
+    for split in SPLITS:
+        missing = sorted(set(classes) - set(placed.loc[placed["split"] == split, "label"]))
+        if missing:
+            raise PawflowError(
+                f"the {split} split has no image of {', '.join(missing)} among {len(placed)} usable ones; "
+                "give it more images or groups, a larger share (split.validation, split.test), or another seed"
+            )
+    return proof
+
+
+def undersample(manifest: pd.DataFrame, seed: int) -> pd.Series:
+    """Which training rows to set aside so that every class has as many as the rarest.
+
+    Returns:
+        Boolean mask, aligned with `manifest`. The choice follows a hash of each image, not its position.
+    """
+    train = manifest[manifest["split"] == "train"]
+    smallest = train["label"].value_counts().min()
+    order = train["sha256"].map(lambda value: hashlib.sha256(f"{seed}:{value}".encode()).hexdigest()).sort_values().index
+    rank = train.loc[order].groupby("label").cumcount()
+    surplus = rank[rank >= smallest].index
+    return pd.Series(manifest.index.isin(surplus), index=manifest.index)

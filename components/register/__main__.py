@@ -1,0 +1,4 @@
+from components.common.cli import main
+from components.register.run import run
+
+main(run)

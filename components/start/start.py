@@ -1,0 +1,27 @@
+"""What a pipeline run records about where it comes from: the code's commit and the versions of the libraries that decide results."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+
+_LIBRARIES = ("kfp", "mlflow", "keras", "scikit-learn", "onnxruntime", "numpy", "pillow")
+
+
+def describe_code() -> dict[str, str]:
+    """Tags for the run: `git.commit` ("unknown" outside a checkout) and `version.<library>`.
+
+    Containers hold no checkout, so their images name the commit in `PAWFLOW_COMMIT`.
+    """
+    commit = os.environ.get("PAWFLOW_COMMIT") or _git("rev-parse", "HEAD") or "unknown"
+    if _git("status", "--porcelain", "--untracked-files=no"):
+        commit += "-dirty"
+    return {"git.commit": commit, **{f"version.{name}": importlib.metadata.version(name) for name in _LIBRARIES}}
+
+
+def _git(*arguments: str) -> str:
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

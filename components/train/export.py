@@ -1,0 +1,83 @@
+"""From Keras to the ONNX file that serves, and the check that both say the same.
+
+The file has one input, `image`: float32 raw 0-255 RGB (n, size, size, 3); and the outputs `probabilities` (n, num_classes) and
+`class_activation` (n, height, width, num_classes).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+
+from components.common.errors import PawflowError
+from components.train.network import OUTPUTS, Floats, with_class_activation
+from serving.images import Pixels
+
+#: Largest difference in probability between Keras and ONNX that rounding explains.
+TOLERANCE = 1e-4
+
+
+def export_onnx(model: keras.Model, path: Path, output_names: Sequence[str]) -> None:
+    """Write a Keras model with one image input as ONNX, its outputs named as given."""
+    # Keras refuses to export a model that was never called.
+    model(np.zeros((1, *model.input_shape[1:]), np.float32))
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):
+        model.export(str(path), format="onnx", verbose=False)
+    exported = onnx.load(path)
+    if [value.name for value in exported.graph.input] != ["image"]:
+        raise RuntimeError(f"the exported graph has the inputs {[value.name for value in exported.graph.input]}, expected one, `image`")
+    renamed = {old.name: new for old, new in zip(exported.graph.output, output_names, strict=True)}
+    for node in exported.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    for value in exported.graph.output:
+        value.name = renamed[value.name]
+    onnx.checker.check_model(exported)
+    onnx.save(exported, path)
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """Load an ONNX file to run on all cores of this machine."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count() or 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def export_and_compare(network: keras.Model, path: Path, images: Pixels) -> float:
+    """Export a network with both outputs and compare it with Keras on real images.
+
+    Args:
+        network: Trained classifier.
+        path: ONNX file to write.
+        images: uint8 RGB, shape (n, size, size, 3).
+
+    Returns:
+        The largest difference between any two probabilities.
+
+    Raises:
+        PawflowError: They differ by more than `TOLERANCE`; the ONNX file is removed.
+    """
+    export_onnx(with_class_activation(network), path, OUTPUTS)
+    inputs = images.astype(np.float32)
+    expected = np.asarray(network.predict_on_batch(inputs))
+    exported: Floats = open_session(path).run(["probabilities"], {"image": inputs})[0]
+    difference = float(np.abs(expected - exported).max())
+    # Written so that NaN fails too.
+    if not difference <= TOLERANCE:
+        path.unlink()
+        raise PawflowError(
+            f"the ONNX export differs from Keras by {difference:.2g} in probability on {len(images)} images, more than {TOLERANCE:g}; "
+            "the network contains something that the exporter gets wrong, so this candidate cannot be served"
+        )
+    return difference

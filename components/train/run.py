@@ -1,0 +1,60 @@
+"""Train one candidate of the recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.common import tracking
+from components.common.cli import DatasetOption, JobOption, OutOption, RecipeOption, ViewsOption
+from components.common.dataset import Dataset
+from components.common.errors import PawflowError
+from components.common.recipe import load_recipe
+from components.common.step import execute
+from components.common.store import Record, artifact_digest
+from components.train.models import check_candidate
+
+
+def run(
+    *,
+    recipe: RecipeOption,
+    candidate: Annotated[str, typer.Option(help="Name of the candidate in the recipe.")],
+    dataset: DatasetOption,
+    views: ViewsOption,
+    out: OutOption,
+    job: JobOption = "",
+) -> None:
+    """Train `candidate` on `dataset` and its augmented `views`; write it to `out`."""
+    experiment = load_recipe(recipe)
+    candidates = {item.name: item for item in experiment.candidates}
+    if candidate not in candidates:
+        raise PawflowError(f"recipe {experiment.name} has no candidate {candidate!r}; it has {', '.join(candidates)}")
+    chosen = candidates[candidate]
+    check_candidate(chosen)
+    fused = Dataset(dataset)
+
+    def work(folder: Path) -> Record:
+        # TensorFlow takes seconds to import, which a reused candidate does not need.
+        from components.train.train import train
+
+        return train(fused, views, experiment, chosen, folder)
+
+    execute(
+        "train",
+        experiment,
+        subject=candidate,
+        job=job,
+        inputs={
+            "dataset": artifact_digest(dataset),
+            "views": artifact_digest(views),
+            "candidate": chosen.model_dump(mode="json"),
+            "augment": experiment.augment.model_dump(),
+            "seed": experiment.seed,
+            "not_sure_below": experiment.not_sure_below,
+        },
+        work=work,
+        out=out,
+        after=lambda record: tracking.log_dataset(experiment.model, "output of fuse", fused.digest, "training"),
+    )

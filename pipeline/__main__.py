@@ -1,0 +1,143 @@
+"""The command line: `python -m pipeline COMMAND`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console as Terminal
+
+from components.common.cli import USER_ERROR
+from components.common.errors import PawflowError
+from pipeline.catalog import find_recipe, list_recipes
+
+app = typer.Typer(
+    help="Run, inspect and use the pawflow pipeline.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a recipe (see `recipes`) or path of a YAML file.")]
+ModelName = Annotated[str, typer.Option("--model", help="Registered model; by default the one whose champion is newest.")]
+
+
+class Runner(StrEnum):
+    """Where the tasks of a run execute."""
+
+    LOCAL = "local"
+
+
+@app.command()
+def run(
+    recipe: RecipeName = "sample",
+    overrides: Annotated[list[str] | None, typer.Argument(help="Recipe fields to change: key=value, such as sources.root=DIR.")] = None,
+    runner: Annotated[Runner, typer.Option(help="Where to run the tasks.")] = Runner.LOCAL,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the recipe to about a minute, to try it out.")] = False,
+) -> None:
+    """Run the whole pipeline and show what came of it.
+
+    Example: python -m pipeline run --recipe fusion sources.root=../data
+    """
+    from pipeline.local import run_locally
+    from pipeline.summary import show_summary
+
+    # Bound to the real standard output, which is redirected while the pipeline runs.
+    terminal = Terminal(file=sys.stdout)
+    experiment = find_recipe(recipe, tuple(overrides or ()), smoke=smoke)
+    show_summary(run_locally(experiment, terminal), experiment, terminal)
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes, with the first line of each."""
+    for name in list_recipes():
+        first_line = (Path(__file__).parent / "recipes" / f"{name}.yaml").read_text().splitlines()[0]
+        typer.echo(f"{name:16} {first_line.lstrip('# ')}")
+
+
+@app.command(name="compile")
+def compile_(
+    output: Annotated[Path, typer.Option(help="YAML file to write.")] = Path("pawflow-training.yaml"),
+) -> None:
+    """Compile the pipeline to YAML for Kubeflow Pipelines; the recipe is a parameter of each run."""
+    from pipeline.versions import require_kfp
+
+    require_kfp()
+    from kfp import compiler
+
+    from pipeline.training import training
+
+    compiler.Compiler().compile(training, str(output))
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
+def predict(
+    photos: Annotated[list[Path], typer.Argument(help="Image files.")],
+    model: ModelName = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per photo.")] = False,
+) -> None:
+    """Classify photos with the champion.
+
+    Example: python -m pipeline predict dog.jpg cat.jpg
+    """
+    from components.common import registry
+    from serving.images import UnreadableImageError
+    from serving.predictor import Predictor
+
+    chosen = model or registry.newest_champion()
+    served = registry.download_version(chosen, registry.require_champion(chosen))
+    predictor = Predictor(served.folder, served.version)
+    num_unreadable = 0
+    for photo in photos:
+        try:
+            answer = predictor.predict(photo.read_bytes())
+        except (OSError, UnreadableImageError) as error:
+            num_unreadable += 1
+            typer.echo(json.dumps({"photo": str(photo), "error": str(error)}) if as_json else f"{photo}: error: {error}", err=not as_json)
+            continue
+        if as_json:
+            typer.echo(json.dumps({"photo": str(photo), **answer}))
+        else:
+            doubt = ", not sure" if answer["not_sure"] else ""
+            typer.echo(
+                f"{photo}: {answer['label']} ({100 * answer['probability']:.1f} %{doubt}) by {chosen} version {answer['model_version']}"
+            )
+    if num_unreadable:
+        raise typer.Exit(USER_ERROR)
+
+
+@app.command()
+def serve(
+    model: ModelName = "",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5001,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Serve a champion with `mlflow models serve`."""
+    from components.common import registry, tracking
+
+    chosen = model or registry.newest_champion()
+    registry.require_champion(chosen)
+    tracking.configure()
+    # MLflow starts `uvicorn` by name, so the environment's own programs must be on the path even where it is not activated.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    uri = f"models:/{chosen}@{registry.CHAMPION}"
+    typer.echo(f"serving {uri}: POST http://{host}:{port}/invocations (Ctrl-C ends it)")
+    command = ["mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "-h", host, "-p", str(port)]
+    os.execvp(command[0], command)
+
+
+def main() -> None:
+    """Run the command line; a problem that the user can put right ends it with a message and exit code 2."""
+    try:
+        app(prog_name="python -m pipeline")
+    except PawflowError as error:
+        Terminal(stderr=True).print(f"[bold red]error:[/bold red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(USER_ERROR)
+
+
+if __name__ == "__main__":
+    main()

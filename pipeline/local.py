@@ -1,0 +1,70 @@
+"""Run the pipeline on this machine, through Kubeflow's local runner."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console as Terminal
+
+from components.common import tracking
+from components.common.cli import quiet_libraries
+from components.common.errors import PawflowError
+from components.common.recipe import Recipe
+from components.common.store import home
+from pipeline.console import shown
+from pipeline.versions import require_kfp
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """A finished run.
+
+    Attributes:
+        folder: Holds every artifact that its tasks produced, and `pipeline.log`.
+        seconds: How long it took.
+    """
+
+    folder: Path
+    seconds: float
+
+
+def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
+    """Run the pipeline, each task in a process of its own.
+
+    Raises:
+        PawflowError: A task failed; its own message has been shown by then.
+    """
+    require_kfp()
+    quiet_libraries()
+    tracking.configure()
+    os.environ["PAWFLOW_OWNER"] = f"{socket.gethostname()}:{os.getpid()}"
+    warnings.filterwarnings("ignore", module="kfp")
+    from kfp import local
+
+    from pipeline.training import training
+
+    folder = home() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}-{os.getpid()}"
+    folder.mkdir(parents=True)
+    log = folder / "pipeline.log"
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
+    started = time.monotonic()
+    with shown(terminal, log) as console:
+        try:
+            training(
+                recipe=recipe.model_dump_json(),
+                sources=[source.name for source in recipe.sources.archives],
+                candidates=[candidate.name for candidate in recipe.candidates],
+            )
+        except RuntimeError as error:
+            told = (
+                "see the error above" if console.num_errors else f"a step failed in a way that it did not expect; the end of {log} says how"
+            )
+            raise PawflowError(
+                f"the run did not finish: {told}. Everything finished so far is kept; the same command continues from there. Log: {log}"
+            ) from error
+    return LocalRun(folder, time.monotonic() - started)

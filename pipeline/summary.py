@@ -1,0 +1,68 @@
+"""The end of a run, for the person who waited: candidates, verdict, what to type next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console as Terminal
+from rich.table import Table
+
+from components.common.recipe import Recipe
+from components.common.store import read_record
+from pipeline.local import LocalRun
+
+
+def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal) -> None:
+    """Print the candidates, the verdict and the next commands."""
+    verdict = _read(run.folder, "verdict.json")
+    evaluation = _read(run.folder, "metrics.json")
+    winner = verdict["candidate"]
+    records = {_name(path): read_record(path.parent).metrics for path in run.folder.rglob("candidate.json")}
+    accuracy = evaluation["candidates"][winner]["test"]["accuracy"]
+    images = f"{accuracy['n']} held-out {'generated' if evaluation['generated'] else ''} images".replace("  ", " ")
+
+    table = Table(title=f"{recipe.name}: test split, {images}", title_justify="left")
+    table.add_column("candidate")
+    for heading in ("accuracy (95 %)", "errors", "F1", "ROC AUC", "log-loss", "ms/photo", "train CPU s"):
+        table.add_column(heading, justify="right")
+    for name, result in evaluation["candidates"].items():
+        test = result["test"]
+        table.add_row(
+            f"{name} *" if name == winner else name,
+            f"{100 * test['accuracy']['value']:.1f} % ({100 * test['accuracy']['low']:.1f}-{100 * test['accuracy']['high']:.1f})",
+            str(test["accuracy"]["errors"]),
+            f"{test['f1']['value']:.3f}",
+            f"{test['roc_auc']['value']:.3f}",
+            f"{test['log_loss']['value']:.3f}",
+            f"{result['latency_ms']:.1f}",
+            f"{records[name]['train.cpu_seconds']:.0f}",
+            style="bold" if name == winner else "",
+        )
+    terminal.print()
+    terminal.print(table)
+    terminal.print(
+        f"* winner by {recipe.select} on the validation split, registered as {verdict['model']} version {verdict['version']}", style="dim"
+    )
+    terminal.print(f"\n[bold]Verdict:[/bold] {verdict['reason']}", highlight=False)
+    terminal.print(f"Whole run: {run.seconds:.0f} s. Log: {run.folder / 'pipeline.log'}\n", highlight=False, soft_wrap=True)
+    for command, purpose in _next_commands(verdict["model"], has_champion=bool(verdict["promote"] or verdict["champion_before"])).items():
+        terminal.print(f"  [cyan]{command}[/cyan]", f"[dim]# {purpose}[/dim]", highlight=False, soft_wrap=True)
+
+
+def _next_commands(model: str, *, has_champion: bool) -> dict[str, str]:
+    commands = {"make ui": "browse runs, figures and the registered model"}
+    if has_champion:
+        commands[f"make serve MODEL={model}"] = f"the MLflow endpoint of models:/{model}@champion, on port 5001"
+        commands[f".venv/bin/python -m pipeline predict PHOTO.jpg --model {model}"] = "classify a photo"
+    return commands
+
+
+def _read(folder: Path, name: str) -> Any:
+    (path,) = folder.rglob(name)
+    return json.loads(path.read_text())
+
+
+def _name(candidate: Path) -> str:
+    return str(json.loads(candidate.read_text())["name"])

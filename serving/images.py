@@ -1,0 +1,103 @@
+"""The one decoder and resizer of the project: encoded bytes in, a square of RGB pixels out.
+
+Training fills its shards through this module and serving feeds its network through it, so a photo is the same tensor in both. It
+lives in `serving` because it travels with every registered model, and depends on Pillow and NumPy alone.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+Pixels = NDArray[np.uint8]
+
+#: Largest image that is decoded, in pixels: three times a 60-megapixel camera's, far below what exhausts memory.
+MAX_PIXELS = 180_000_000
+
+#: Decoders that may see untrusted bytes. Everything else that Pillow can open (PostScript, say) is refused.
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+
+
+class UnreadableImageError(ValueError):
+    """The bytes are not an image that can be decoded in full; the message says why, in plain words."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One decoded image.
+
+    Attributes:
+        pixels: uint8 RGB, shape (size, size, 3), upright.
+        width: Of the encoded image as displayed (after EXIF rotation), in pixels.
+        height: Likewise.
+        mode: Pillow's name of the encoded pixel format ("RGB", "L", "CMYK", ...).
+        format: Pillow's name of the file format ("JPEG", "PNG", ...).
+    """
+
+    pixels: Pixels
+    width: int
+    height: int
+    mode: str
+    format: str
+
+
+def read_photo(data: bytes, size: int) -> Photo:
+    """Decode `data` completely, turn it upright, and squeeze it to `size` x `size` pixels.
+
+    Args:
+        data: The encoded file.
+        size: Side of the square that is returned, in pixels.
+
+    Raises:
+        UnreadableImageError: The bytes are no image, a truncated one, one of a format that is not accepted, or one too large.
+    """
+    if not data:
+        raise UnreadableImageError("the file is empty (0 bytes); expected a photo such as a JPEG or PNG file")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of oversized images before the check below can refuse them with a better message.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                return _decode(image, size)
+    except UnreadableImageError:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImageError(f"the {len(data):,} bytes are not an image in any accepted format ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise UnreadableImageError(f"the image has more than {MAX_PIXELS:,} pixels") from None
+    except MemoryError:
+        raise UnreadableImageError("the image needs more memory than there is") from None
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more on broken files.
+        raise UnreadableImageError(f"the image is damaged and cannot be decoded in full ({error})") from None
+
+
+def _decode(image: Image.Image, size: int) -> Photo:
+    file_format, mode = image.format or "unknown", image.mode
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImageError(f"the image has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} in all are accepted")
+    width, height = image.size
+    if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
+        width, height = height, width
+    # A large JPEG is decoded at a half, a quarter or an eighth of its size, never below twice the size that is wanted.
+    image.draft(None, (2 * size, 2 * size))
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    squeezed = _to_rgb(upright).resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return Photo(np.asarray(squeezed), width, height, mode, file_format)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB; transparent pixels become white, as on a page, and 16-bit greys keep their contrast."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        grey = np.asarray(image, dtype=np.float32)
+        top = 65535.0 if grey.max() > 255 else 255.0
+        return Image.fromarray((np.clip(grey / top, 0, 1) * 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
+    return image.convert("RGB")
