@@ -20,7 +20,7 @@ from rich.text import Text
 from components.common.progress import MARK
 
 _STYLES = {"error": "bold red", "done": "green", "reused": "cyan"}
-_LABEL_WIDTH = 24
+_LABEL_WIDTH = 34
 
 
 class Console(io.TextIOBase):

@@ -16,11 +16,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
-#: Largest image that is decoded, in pixels: three times a 60-megapixel camera's, far below what exhausts memory.
-MAX_PIXELS = 180_000_000
+#: Largest image that is decoded, in pixels: twice a 60-megapixel camera's.
+MAX_PIXELS = 120_000_000
 
-#: Decoders that may see untrusted bytes. Everything else that Pillow can open (PostScript, say) is refused.
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+#: Decoders that may see untrusted bytes; JPEG includes the multi-picture files of phones. Everything else that Pillow can open
+#: (PostScript, say) is refused.
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 
 
 class UnreadableImageError(ValueError):

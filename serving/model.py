@@ -11,6 +11,7 @@ import binascii
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
@@ -29,7 +30,7 @@ class PhotoClassifier(PythonModel):
         folder = Path(context.artifacts["model"])
         self._predictor = Predictor(folder, _read_version(folder))
 
-    def predict(self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Answer for every row of `model_input`.
 
         Raises:

@@ -25,10 +25,9 @@ _label: ContextVar[str] = ContextVar("label", default="pawflow")
 def labelled(label: str) -> Iterator[None]:
     """Print everything said inside under this label ("fuse", "train simple_cnn")."""
     token = _label.set(label)
-    try:
-        yield
-    finally:
-        _label.reset(token)
+    yield
+    # Not reset when the body fails: the error that ends the process is then reported under the label of what failed.
+    _label.reset(token)
 
 
 def say(message: str) -> None:
@@ -51,7 +50,7 @@ class _Lines:
 
 
 def track(items: Iterable[Item], description: str, *, total: int | None = None, unit: str = "image") -> Iterator[Item]:
-    """Yield `items` unchanged while reporting how many have passed, the rate and the time left.
+    """Yield `items` unchanged while reporting how many have passed, the rate and the time left; silent if it takes under a second.
 
     Args:
         items: What to iterate over.
@@ -59,4 +58,4 @@ def track(items: Iterable[Item], description: str, *, total: int | None = None, 
         total: Number of items, where `len(items)` does not say.
         unit: Singular noun of one item.
     """
-    yield from tqdm(items, description, total=total, unit=f" {unit}s", file=_Lines(), mininterval=2.0, maxinterval=4.0, ncols=96)
+    yield from tqdm(items, description, total=total, unit=f" {unit}s", file=_Lines(), delay=1.0, mininterval=2.0, maxinterval=4.0, ncols=96)

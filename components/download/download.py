@@ -56,7 +56,7 @@ def verify_zip(archive: Path, origin: str) -> None:
     Raises:
         PawflowError: It is no zip archive, is cut short, or a member does not match its checksum.
     """
-    remedy = "The file is damaged or incomplete: fetch it again."
+    remedy = "Fetch it again."
     try:
         with zipfile.ZipFile(archive) as opened:
             damaged = opened.testzip()

@@ -12,4 +12,5 @@ def describe_end(state: str, error: str) -> tuple[bool, str]:
     """
     if state == "SUCCEEDED":
         return True, "the pipeline finished"
-    return False, f"the pipeline ended as {state}: {error or 'no further message'}; no alias was moved unless promote had finished"
+    # Kubeflow's message names the task group that failed; the step's own message stands in its log.
+    return False, f"the pipeline ended as {state}" + (f" ({error})" if error else "")

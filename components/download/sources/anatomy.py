@@ -133,6 +133,7 @@ _PALE: Names = ("white", "cream", "grey")
 _WARM: Names = ("golden", "ginger", "cream")
 _BROWN: Names = ("fawn", "tan", "chocolate")
 
+# fmt: off
 # Names as Kaggle writes them. Columns: ear, ear length, face width, muzzle length, leg length, tail length, coats, patterns.
 BREEDS: dict[str, Anatomy] = {
     "basset": _breed(("hanging",), (1.2, 1.5), (0.86, 0.96), (0.7, 0.9), (0.4, 0.7), (1.5, 2.0), ("tan", "white", "fawn"), ("patches",)),
@@ -160,6 +161,7 @@ BREEDS: dict[str, Anatomy] = {
     "siberian_husky": _breed(("pointed",), (0.6, 0.8), (0.94, 1.06), (0.5, 0.7), (1.3, 1.7), (1.8, 2.4), ("grey", "charcoal"), ("bib",)),
     "weimaraner": _breed(("hanging",), (0.85, 1.1), (0.78, 0.9), (0.75, 0.95), (1.6, 2.0), (0.4, 0.8), ("grey", *_BROWN), ("plain",)),
 }
+# fmt: on
 
 
 def cross_breeds(rng: np.random.Generator) -> Anatomy:

@@ -5,7 +5,8 @@ tables of the real one. It exists because the photos may not be redistributed: t
 anywhere, and everything after the download treats them like the real ones.
 
 Real archives have flaws, so these have each of the following once. `num_images` counts the drawings that a careful reader can use;
-files that should be dropped come on top of them, files that are merely stored in an odd way take the place of a plain one.
+files that should be dropped come on top of them, files that are merely stored in an odd way take the place of a plain one. ("dvc" is
+dogs-vs-cats, "breeds" is dog-breed-identification.)
 
 | flaw             | what it is                                                              | place             | archives |
 |------------------|-------------------------------------------------------------------------|-------------------|----------|
@@ -16,7 +17,7 @@ files that should be dropped come on top of them, files that are merely stored i
 | `png`            | a PNG whose name ends in .jpg                                           | of a plain one    | both     |
 | `rotated`        | pixels on their side, with the EXIF orientation that puts them upright  | of a plain one    | both     |
 | `grayscale`      | a JPEG of one channel                                                   | of a plain one    | both     |
-| `cmyk`           | a JPEG of four inks                                                     | of a plain one    | cats     |
+| `cmyk`           | a JPEG of four inks                                                     | of a plain one    | dvc      |
 | missing          | a row of labels.csv without a file                                      | on top, no file   | breeds   |
 """
 
@@ -189,7 +190,7 @@ def _write_dog_breeds(archive: zipfile.ZipFile, num_images: int, seed: int) -> N
     def identify_file(number: int) -> str:
         return hashlib.blake2b(f"{name}/{seed}/{number}".encode(), digest_size=16).hexdigest()
 
-    rows = []
+    rows: list[tuple[str, str]] = []
     flaws = [flaw for flaw in [*IN_PLACE, *ON_TOP] if flaw not in NOT_IN_BREEDS]
     photos = (draw(index) for index in track(range(num_images), f"drawing {name}", total=num_images, unit="image"))
     for breed, content in _make_files(photos, _place_flaws(flaws, num_images)):

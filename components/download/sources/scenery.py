@@ -147,8 +147,8 @@ def take_photo(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     across = np.linspace(-slope_x, slope_x, width, dtype=np.float32)
     down = np.linspace(-slope_y, slope_y, height, dtype=np.float32)
     light = np.float32(rng.uniform(0.8, 1.12)) * (1 + across[None, :] + down[:, None])
-    tint = rng.uniform(0.94, 1.06, 3).astype(np.float32)
+    tints = rng.uniform(0.94, 1.06, 3).astype(np.float32)
     noise = rng.standard_normal((height, width), dtype=np.float32) * np.float32(rng.uniform(1.0, 5.0))
-    pixels = np.multiply(np.asarray(blurred), light[:, :, None] * tint, dtype=np.float32)
-    pixels += noise[:, :, None]
-    return Image.fromarray(np.clip(pixels, 0, 255, out=pixels).astype(np.uint8))
+    # One channel at a time: numpy is several times slower along a last axis of three.
+    channels = [np.asarray(channel) * (light * tint) + noise for channel, tint in zip(blurred.split(), tints, strict=True)]
+    return Image.merge("RGB", [Image.fromarray(np.clip(channel, 0, 255).astype(np.uint8)) for channel in channels])

@@ -35,7 +35,7 @@ ARCHITECTURES = {
     "simple_cnn": Architecture(
         "components.train.models.simple_cnn",
         modes=frozenset({"scratch"}),
-        options={"filters": [16, 32, 64, 96], "activation": "relu"},
+        options={"filters": [16, 32, 64, 96], "activation": "relu", "downsample": 1},
     ),
     "efficientnet_lite0": Architecture(
         "components.train.models.efficientnet_lite0",

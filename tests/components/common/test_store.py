@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from components.common import store
+from components.common.errors import PawflowError
+from components.common.store import Record, artifact_digest, deliver, produce, read_record
+
+
+def write(folder: Path) -> Record:
+    (folder / "part").mkdir()
+    (folder / "part" / "numbers.txt").write_text("1 2 3")
+    return Record(metrics={"numbers": 3.0})
+
+
+def refuse(folder: Path) -> Record:
+    raise AssertionError("the work must not be done again")
+
+
+def test_equal_inputs_are_worked_on_once() -> None:
+    entry, reused = produce("fuse", {"a": 1}, write)
+    assert not reused
+    assert produce("fuse", {"a": 1}, refuse) == (entry, True)
+    assert produce("fuse", {"a": 2}, write)[0] != entry
+    assert read_record(entry).metrics == {"numbers": 3.0}
+
+
+def test_changed_code_is_not_served_old_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, _ = produce("fuse", {}, write)
+    monkeypatch.setattr(store, "code_digest", lambda *packages: "other code")
+    assert produce("fuse", {}, write)[0] != entry
+
+
+def test_a_failure_leaves_nothing_behind() -> None:
+    def fail(folder: Path) -> Record:
+        write(folder)
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        produce("fuse", {}, fail)
+    assert [path.suffix for path in (store.home() / "cache" / "fuse").iterdir()] == [".lock"]
+
+
+def test_a_damaged_entry_is_made_again(capsys: pytest.CaptureFixture[str]) -> None:
+    entry, _ = produce("fuse", {}, write)
+    (entry / "part" / "numbers.txt").write_text("1 2 4")
+    again, reused = produce("fuse", {}, write)
+    assert (again, reused) == (entry, False)
+    assert "damaged" in capsys.readouterr().out
+    (entry / "artifact.json").write_text("{")
+    assert not produce("fuse", {}, write)[1]
+
+
+def _die_while_working(home: str) -> None:
+    os.environ["PAWFLOW_HOME"] = home
+
+    def work(folder: Path) -> Record:
+        write(folder)
+        os.kill(os.getpid(), 9)
+        return Record()
+
+    produce("fuse", {}, work)
+
+
+def test_a_killed_process_leaves_nothing_that_counts() -> None:
+    process = multiprocessing.get_context("fork").Process(target=_die_while_working, args=(str(store.home()),))
+    process.start()
+    process.join()
+    assert process.exitcode == -9
+    entry, reused = produce("fuse", {}, write)
+    assert not reused
+    assert {path.name for path in entry.parent.iterdir()} == {entry.name, f"{entry.name}.lock"}
+
+
+def _produce_slowly(home: str, results: multiprocessing.Queue[bool]) -> None:
+    os.environ["PAWFLOW_HOME"] = home
+
+    def work(folder: Path) -> Record:
+        time.sleep(0.5)
+        return write(folder)
+
+    results.put(produce("fuse", {}, work)[1])
+
+
+def test_two_processes_do_the_work_once() -> None:
+    context = multiprocessing.get_context("fork")
+    results: multiprocessing.Queue[bool] = context.Queue()
+    processes = [context.Process(target=_produce_slowly, args=(str(store.home()), results)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert sorted(results.get(timeout=30) for _ in processes) == [False, True]
+    for process in processes:
+        process.join()
+
+
+def test_delivery_replaces_an_artifact_and_nothing_else(tmp_path: Path) -> None:
+    entry, _ = produce("fuse", {}, write)
+    out = tmp_path / "out"
+    deliver(entry, out)
+    deliver(entry, out)
+    assert artifact_digest(out) == artifact_digest(entry)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary.txt").write_text("private")
+    with pytest.raises(PawflowError, match="holds other files"):
+        deliver(entry, tmp_path / "mine")
+    with pytest.raises(PawflowError, match="not the output of a step"):
+        artifact_digest(tmp_path / "mine")

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from components.common.dataset import Dataset
+from components.common.errors import PawflowError
+from components.common.recipe import Recipe, Source, Split, parse_recipe
+from components.fuse.fuse import Archive, fuse
+from components.fuse.layouts import read_entries
+from components.fuse.splitting import choose_split, prove_split, undersample
+from serving.images import read_photo
+from tests.conftest import RECIPE
+
+
+def photo(shade: int, *, width: int = 40) -> bytes:
+    pixels = np.random.default_rng(shade).integers(0, 256, (30, width, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def write_dogs_vs_cats(path: Path, files: dict[str, bytes]) -> Archive:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(f"train/{name}", data)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train.zip", inner.getvalue())
+    source = Source(name="dogs-vs-cats", provider="local", layout="dogs_vs_cats")
+    return Archive(source, path, {"origin": "test", "generated": False})
+
+
+def many(count: int) -> dict[str, bytes]:
+    return {f"{label}.{number}.jpg": photo(2 * number + (label == "dog")) for number in range(count) for label in ("cat", "dog")}
+
+
+def test_every_file_has_a_row_with_a_reason(dataset: Dataset, archives: list[Archive]) -> None:
+    manifest = dataset.manifest
+    entries = [f"{archive.source.name}/{entry.path}" for archive in archives for entry in read_entries(archive.source.layout, archive.path)]
+    assert sorted(manifest["id"]) == sorted(entries)
+    found = manifest["status"].value_counts()
+    # The generator's flaws: a truncated and an empty file, and a duplicate, in each archive; a row of labels.csv without a file.
+    assert (found["unreadable"], found["duplicate"], found["missing"]) == (4, 2, 1)
+    assert found["unlabelled"] >= 4
+    assert (manifest.loc[manifest["status"] != "used", "reason"] != "").all()
+    assert manifest.loc[manifest["status"] != "used", "split"].isna().all()
+    assert manifest.loc[manifest["status"] == "used", "split"].notna().all()
+
+
+def test_shards_hold_what_serving_would_see(dataset: Dataset, archives: list[Archive]) -> None:
+    files = {f"{a.source.name}/{entry.path}": entry.data for a in archives for entry in read_entries(a.source.layout, a.path)}
+    rows, images = dataset.rows("test"), dataset.images("test")
+    for position in range(0, len(rows), 7):
+        data = files[rows["id"].iloc[position]]
+        assert data is not None
+        np.testing.assert_array_equal(images[position], read_photo(data, dataset.image_size).pixels)
+    assert dict(dataset.originals()) == {identifier: files[identifier] for identifier in rows["id"]}
+
+
+def test_breeds_are_apart(dataset: Dataset) -> None:
+    placed = dataset.manifest.dropna(subset=["breed", "split"])
+    assert placed.groupby("breed")["split"].nunique().max() == 1
+    assert placed["split"].nunique() == 3
+    assert dataset.report["split_proof"]["breed"]["crossing"] == 0  # type: ignore[index]
+
+
+@pytest.mark.parametrize("key", ["breed", "group", "sha256"])
+def test_the_proof_fails_when_something_crosses(dataset: Dataset, key: str) -> None:
+    manifest = dataset.manifest.copy()
+    placed = manifest.dropna(subset=["split", "breed"])
+    first = placed.index[0]
+    other = placed.index[placed["split"] != placed.loc[first, "split"]][0]
+    manifest.loc[other, key] = manifest.loc[first, key]
+    with pytest.raises(PawflowError, match=f"the split leaks: 1 values of {key}"):
+        prove_split(manifest, dataset.classes)
+
+
+def test_a_split_without_a_class_is_refused(dataset: Dataset) -> None:
+    manifest = dataset.manifest
+    without = manifest[~((manifest["split"] == "test") & (manifest["label"] == "cat"))]
+    with pytest.raises(PawflowError, match="the test split has no image of cat"):
+        prove_split(without, dataset.classes)
+
+
+def test_the_split_follows_from_the_group_alone() -> None:
+    shares = Split(validation=0.2, test=0.3)
+    splits = pd.Series([choose_split(f"group {number}", shares, 0) for number in range(10_000)])
+    assert splits.value_counts(normalize=True)[["train", "validation", "test"]].tolist() == pytest.approx([0.5, 0.2, 0.3], abs=0.02)
+    assert [choose_split(f"group {number}", shares, 0) for number in range(100)] == splits[:100].tolist()
+    assert [choose_split(f"group {number}", shares, 1) for number in range(100)] != splits[:100].tolist()
+
+
+def test_old_images_stay_where_they_are_when_data_grows(tmp_path: Path, recipe: Recipe) -> None:
+    few, more = many(60), many(80)
+    splits = []
+    for name, files in (("few", few), ("more", more)):
+        (tmp_path / name).mkdir()
+        archive = write_dogs_vs_cats(tmp_path / f"{name}.zip", files)
+        fuse([archive], recipe, tmp_path / name)
+        splits.append(Dataset(tmp_path / name).manifest.set_index("id")["split"])
+    assert len(splits[1]) == len(splits[0]) + 40
+    pd.testing.assert_series_equal(splits[1].loc[splits[0].index], splits[0])
+
+
+def test_identical_files_with_different_labels_are_both_left_out(tmp_path: Path, recipe: Recipe) -> None:
+    files = many(60) | {"cat.900.jpg": photo(999), "dog.900.jpg": photo(999), "cat.901.jpg": photo(0)}
+    archive = write_dogs_vs_cats(tmp_path / "archive.zip", files)
+    (tmp_path / "out").mkdir()
+    fuse([archive], recipe, tmp_path / "out")
+    manifest = Dataset(tmp_path / "out").manifest.set_index("path")
+    assert (manifest.loc[["train.zip/train/cat.900.jpg", "train.zip/train/dog.900.jpg"], "status"] == "conflict").all()
+    assert "different labels" in manifest.loc["train.zip/train/cat.900.jpg", "reason"]
+    assert manifest.loc["train.zip/train/cat.901.jpg", "reason"] == "identical to dogs-vs-cats/train.zip/train/cat.0.jpg"
+
+
+def test_labels_can_be_renamed_and_left_out(tmp_path: Path, recipe: Recipe) -> None:
+    archive = write_dogs_vs_cats(tmp_path / "archive.zip", many(60))
+    renamed = Archive(archive.source.model_copy(update={"labels": {"cat": "feline"}}), archive.path, archive.details)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(PawflowError, match=r"with the classes \['feline'\]; at least two"):
+        fuse([renamed], recipe, tmp_path / "out")
+
+
+def test_undersampling_evens_the_training_classes_only(dataset: Dataset, archives: list[Archive], tmp_path: Path) -> None:
+    balanced = parse_recipe(RECIPE, overrides=("balance=undersample",))
+    fuse(archives, balanced, tmp_path)
+    counts = Dataset(tmp_path).manifest.groupby("split")["label"].value_counts()
+    before = dataset.manifest.groupby("split")["label"].value_counts()
+    assert counts["train"]["cat"] == counts["train"]["dog"] == before["train"].min()
+    assert counts["test"].to_dict() == before["test"].to_dict()
+    surplus = undersample(dataset.manifest, seed=3)
+    assert set(dataset.manifest.loc[surplus, "split"]) == {"train"}
+
+
+def test_a_limit_takes_as_many_of_each_label(archives: list[Archive], tmp_path: Path) -> None:
+    fuse(archives, parse_recipe(RECIPE, overrides=("sources.limit=60",)), tmp_path)
+    cats_and_dogs = Dataset(tmp_path).manifest.query("source == 'dogs-vs-cats'")
+    assert cats_and_dogs["path"].str.contains("cat").sum() == 30
+    assert len(cats_and_dogs) == 60
+
+
+def test_another_layout_says_what_it_found(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("a.jpg", b"")
+    for layout, expected in (
+        ("dogs_vs_cats", "expected train.zip"),
+        ("dog_breeds", r"expected labels.csv"),
+        ("zoo", "known ones: dogs_vs_cats"),
+    ):
+        with pytest.raises(PawflowError, match=expected):
+            list(read_entries(layout, tmp_path / "photos.zip"))

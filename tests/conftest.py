@@ -1,0 +1,99 @@
+"""What tests share: a workspace of their own, small archives, and one dataset, all made by the project's own code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.common.cli import quiet_libraries
+from components.common.dataset import Dataset
+from components.common.recipe import Recipe, parse_recipe
+from components.download.sources.sample import write_archive
+from components.fuse.fuse import Archive, fuse
+from serving.predictor import CARD_FILE, MODEL_FILE, ModelCard
+
+quiet_libraries()
+
+RECIPE = """
+name: tiny
+model: tiny
+seed: 2
+image_size: 32
+sources:
+  archives:
+    - {name: dogs-vs-cats, provider: sample, layout: dogs_vs_cats, num_images: 120}
+    - {name: dog-breed-identification, provider: sample, layout: dog_breeds, num_images: 60}
+split: {validation: 0.2, test: 0.25}
+augment: {views: 1, rotate: 10}
+candidates:
+  - {name: cnn, architecture: simple_cnn, mode: scratch, epochs: 2, options: {filters: [8, 16]}}
+  - {name: frozen, architecture: efficientnet_lite0, mode: frozen}
+  - {name: tuned, architecture: efficientnet_lite0, mode: fine_tune, epochs: 1, head_epochs: 1}
+gate: {floor: 0.0, min_images: 5}
+"""
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder, cache and MLflow store that no other test sees."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PAWFLOW_HOME", str(tmp_path / "pawflow"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    """Small data, each training mode once."""
+    return parse_recipe(RECIPE)
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> list[Archive]:
+    """The two generated archives in Kaggle's layouts."""
+    folder = tmp_path_factory.mktemp("archives")
+    made = []
+    for source in recipe.sources.archives:
+        path = folder / f"{source.name}.zip"
+        write_archive(source.name, path, num_images=source.num_images, seed=recipe.seed)
+        made.append(Archive(source, path, {"origin": "drawn for tests", "generated": True}))
+    return made
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory, archives: list[Archive], recipe: Recipe) -> Dataset:
+    """Both archives, fused."""
+    folder = tmp_path_factory.mktemp("dataset")
+    fuse(archives, recipe, folder)
+    return Dataset(folder)
+
+
+def write_mean_model(folder: Path, image_size: int, weight: float, classes: tuple[str, ...] = ("cat", "dog")) -> Path:
+    """Write a model whose score for the second class is `weight` times the mean of all pixels, scaled to -1..1."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder.mkdir(parents=True, exist_ok=True)
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [None, image_size, image_size, 3])
+    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2])]
+    constants = [
+        numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes"),
+        numpy_helper.from_array(np.array(127.5, np.float32), "middle"),
+        numpy_helper.from_array(np.array([[-weight, weight]], np.float32), "weights"),
+        numpy_helper.from_array(np.array([-1, 1], np.int64), "column"),
+    ]
+    nodes = [
+        helper.make_node("Sub", ["image", "middle"], ["centred"]),
+        helper.make_node("Div", ["centred", "middle"], ["scaled"]),
+        helper.make_node("ReduceMean", ["scaled", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Reshape", ["mean", "column"], ["means"]),
+        helper.make_node("MatMul", ["means", "weights"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["probabilities"]),
+    ]
+    graph = helper.make_graph(nodes, "mean", [image], outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / MODEL_FILE)
+    ModelCard(classes, image_size, "digest", 0.7, generated=True).write(folder / CARD_FILE)
+    return folder

@@ -1,0 +1,62 @@
+"""The three lists of dependencies agree: pyproject.toml says what, requirements.lock which version, conda.yaml repeats it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+
+# The environments in which a requirement may be wanted; one of them is enough.
+ENVIRONMENTS = [
+    {"python_full_version": "3.11.9", "python_version": "3.11", "sys_platform": "linux", "platform_machine": "x86_64"},
+    {"python_full_version": "3.11.9", "python_version": "3.11", "sys_platform": "darwin", "platform_machine": "arm64"},
+]
+
+
+def read_lock() -> dict[str, str]:
+    text = (ROOT / "requirements.lock").read_text()
+    locked = [Requirement(line.rstrip(" \\")) for line in text.splitlines() if re.match(r"[a-z0-9]", line)]
+    wanted = [item for item in locked if item.marker is None or any(item.marker.evaluate(environment) for environment in ENVIRONMENTS)]
+    return {item.name: str(item.specifier).removeprefix("==") for item in wanted}
+
+
+def read_project() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [Requirement(text) for text in project["dependencies"]]
+
+
+def test_conda_lists_the_direct_dependencies_at_locked_versions() -> None:
+    lock = read_lock()
+    expected = {item.name.lower(): (lock[item.name.lower()], str(item.marker or "")) for item in read_project()}
+    conda = yaml.safe_load((ROOT / "conda.yaml").read_text())
+    packages = next(entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict))
+    found = {item.name: (str(item.specifier).removeprefix("=="), str(item.marker or "")) for item in map(Requirement, packages)}
+    assert found == expected
+
+
+def test_every_locked_version_satisfies_the_project() -> None:
+    lock = read_lock()
+    for item in read_project():
+        assert item.specifier.contains(lock[item.name.lower()]), item
+
+
+def test_every_locked_package_has_hashes_and_no_index_address() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    entries = re.split(r"\n(?=[a-z0-9])", text)
+    assert len(entries) > 100
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert "://" not in text
+
+
+def test_tensorflow_is_chosen_by_platform() -> None:
+    linux, mac = ENVIRONMENTS
+    chosen = [
+        {item.name for item in read_project() if item.name.startswith("tensorflow") and item.marker and item.marker.evaluate(environment)}
+        for environment in (linux, mac)
+    ]
+    assert chosen == [{"tensorflow-cpu"}, {"tensorflow"}]

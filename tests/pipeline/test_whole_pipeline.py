@@ -1,0 +1,208 @@
+"""The shipped command under the real local runner: run, run again, run on damaged data, predict, serve, `mlflow run`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+import requests
+
+from components.download.sources.sample import write_archive
+
+pytestmark = pytest.mark.pipeline
+
+ROOT = Path(__file__).parents[2]
+MODEL = "sample-smoke"
+
+
+class Workspace:
+    """A folder in which commands are run one after another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PAWFLOW"))}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
+        self.environment = {**inherited, "PATH": path, "COLUMNS": "160", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+    def run(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *arguments]
+        result = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+        )
+        print(result.stdout, result.stderr)
+        return result
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db", f"sqlite:///{self.folder}/mlflow.db")
+
+    def alias(self, name: str) -> str | None:
+        return self.client.get_registered_model(MODEL).aliases.get(name)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """A workspace in which the sample has been run once, and what that printed."""
+    workspace = Workspace(tmp_path_factory.mktemp("workspace"))
+    result = workspace.run("pipeline", "run", "--recipe", "sample", "--smoke")
+    assert result.returncode == 0, result.stdout
+    return workspace, result.stdout
+
+
+def test_the_output_tells_the_story_and_nothing_else(finished: tuple[Workspace, str]) -> None:
+    _, output = finished
+    for expected in ("download dogs-vs-cats", "fuse", "lite0_frozen", "Verdict: promoted", f"make serve MODEL={MODEL}", "generated images"):
+        assert expected in output
+    for noise in ("Warning", "oneDNN", "KFP Executor", "alembic", "INFO"):
+        assert noise not in output
+
+
+def test_mlflow_holds_the_run_tree(finished: tuple[Workspace, str]) -> None:
+    client = finished[0].client
+    experiment = client.get_experiment_by_name("sample")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "pawflow.job" in run.data.tags]
+    children = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    assert set(children) == {
+        *("download dogs-vs-cats", "download dog-breed-identification", "fuse", "augment"),
+        *("train simple_cnn", "train lite0_frozen", "evaluate", "register", "promote"),
+    }
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    candidate = children["train lite0_frozen"]
+    assert candidate.data.params["train.architecture"] == "efficientnet_lite0"
+    assert {"test.accuracy", "validation.log_loss", "train.cpu_seconds"} <= set(candidate.data.metrics)
+    assert candidate.inputs.dataset_inputs
+    artifacts = {item.path for item in client.list_artifacts(children["evaluate"].info.run_id, "figures/lite0_frozen")}
+    assert "figures/lite0_frozen/confusion_matrix.png" in artifacts
+
+
+def test_the_version_carries_its_verdict(finished: tuple[Workspace, str]) -> None:
+    workspace, _ = finished
+    version = workspace.client.get_model_version_by_alias(MODEL, "champion")
+    assert "promoted" in version.description
+    assert {"dataset_digest", "git.commit", "recipe", "candidate"} <= set(version.tags)
+
+
+def test_predict_answers_for_a_photo_and_names_a_bad_file(finished: tuple[Workspace, str]) -> None:
+    workspace, _ = finished
+    photo, text = workspace.folder / "photo.jpg", workspace.folder / "text.jpg"
+    photo.write_bytes(read_photo())
+    text.write_text("camera shy")
+    result = workspace.run("pipeline", "predict", str(photo), str(text), "--json")
+    assert result.returncode == 2
+    answer, error = map(json.loads, result.stdout.splitlines())
+    assert answer["label"] in ("cat", "dog")
+    assert answer["model_version"] == "1"
+    assert "not an image" in error["error"]
+
+
+def read_photo() -> bytes:
+    path = Path("drawn.zip")
+    write_archive("dogs-vs-cats", path, num_images=24, seed=5)
+    with zipfile.ZipFile(path) as outer, outer.open("train.zip") as inner, zipfile.ZipFile(inner) as train:
+        return train.read("train/cat.1.jpg")
+
+
+@pytest.fixture
+def endpoint(finished: tuple[Workspace, str]) -> Iterator[str]:
+    """`mlflow models serve`, exactly as the README starts it."""
+    workspace, _ = finished
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["mlflow", "models", "serve", "-m", f"models:/{MODEL}@champion", "--env-manager", "local", "-p", str(port)]
+    server = subprocess.Popen(command, cwd=workspace.folder, env=workspace.environment, start_new_session=True)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(240):
+            assert server.poll() is None, "the server ended"
+            try:
+                if requests.get(f"{url}/ping", timeout=1).ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.25)
+        yield f"{url}/invocations"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(20)
+
+
+def test_the_endpoint_keeps_its_contract(endpoint: str, finished: tuple[Workspace, str]) -> None:
+    def post(value: object) -> requests.Response:
+        return requests.post(endpoint, json={"dataframe_split": {"columns": ["image"], "data": [[value]]}}, timeout=30)
+
+    response = post(base64.b64encode(read_photo()).decode())
+    assert response.status_code == 200, response.text
+    (answer,) = response.json()["predictions"]
+    assert set(answer) == {"label", "probability", "probabilities", "not_sure", "model_version", "dataset_digest"}
+    assert set(answer["probabilities"]) == {"cat", "dog"}
+    assert sum(answer["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+    assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    assert answer["model_version"] == "1"
+
+    # The same photo through the command line gives the same answer.
+    photo = finished[0].folder / "photo.jpg"
+    photo.write_bytes(read_photo())
+    told = json.loads(finished[0].run("pipeline", "predict", str(photo), "--json").stdout)
+    assert told["probabilities"] == pytest.approx(answer["probabilities"], abs=1e-6)
+
+    for bad in ("@@@ not base64 @@@", base64.b64encode(b"camera shy").decode(), "", "YQ", 17, None, ["x"]):
+        refused = post(bad)
+        assert refused.status_code == 400, (bad, refused.text)
+        assert "Traceback" not in refused.text
+        assert "stack_trace" not in refused.text
+
+
+def test_mlflow_run_enters_through_the_project_file(finished: tuple[Workspace, str]) -> None:
+    workspace, _ = finished
+    recipe = ROOT / "pipeline" / "recipes" / "sample.yaml"
+    out = workspace.folder / "by-hand"
+    parameters = {"recipe": str(recipe), "source": "dogs-vs-cats", "out": str(out)}
+    options = [part for name, value in parameters.items() for part in ("-P", f"{name}={value}")]
+    result = workspace.run("mlflow", "run", str(ROOT), "--env-manager", "local", "-e", "download", *options)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((out / "source.json").read_text())["generated"] is True
+
+
+def test_a_second_run_reuses_everything_and_a_tie_keeps_the_champion(finished: tuple[Workspace, str]) -> None:
+    workspace, _ = finished
+    result = workspace.run("pipeline", "run", "--recipe", "sample", "--smoke")
+    assert result.returncode == 0
+    assert result.stdout.count("reused in") == 7
+    assert "Verdict: kept the champion" in result.stdout
+    assert (workspace.alias("champion"), workspace.alias("challenger")) == ("1", "2")
+
+
+def test_a_damaged_archive_ends_with_one_message_and_the_champion_stays(finished: tuple[Workspace, str]) -> None:
+    workspace, _ = finished
+    data = workspace.folder / "data"
+    data.mkdir()
+    for name in ("dogs-vs-cats", "dog-breed-identification"):
+        write_archive(name, data / f"{name}.zip", num_images=48, seed=1)
+    damaged = bytearray((data / "dogs-vs-cats.zip").read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    (data / "dogs-vs-cats.zip").write_bytes(damaged)
+    before = workspace.alias("champion")
+    result = workspace.run("pipeline", "run", "--recipe", "sample", "--smoke", f"sources.root={data}")
+    assert result.returncode == 2
+    output = result.stdout + result.stderr
+    assert output.count("is damaged") == 1
+    assert "fetch it again" in output
+    assert "Traceback" not in output
+    assert workspace.alias("champion") == before
+    experiment = workspace.client.get_experiment_by_name("sample")
+    assert experiment is not None
+    runs = workspace.client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED", "FAILED"}, "the exit handler closes the parent run"

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serving import images as module
+from serving.images import UnreadableImageError, read_photo
+
+TOP_LEFT_RED = np.zeros((64, 96, 3), np.uint8)
+TOP_LEFT_RED[:32, :48, 0] = 255
+
+
+def encode(pixels: np.ndarray, file_format: str = "PNG", mode: str = "RGB", **options: object) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+def red_corner(pixels: np.ndarray) -> tuple[int, int]:
+    """(row, column) of the corner that is red: 0 or 1 each."""
+    size = len(pixels)
+    reds = {(row, column): int(pixels[row * (size - 1), column * (size - 1), 0]) for row in (0, 1) for column in (0, 1)}
+    return max(reds, key=lambda corner: reds[corner])
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
+def test_every_accepted_format_is_read(file_format: str) -> None:
+    photo = read_photo(encode(TOP_LEFT_RED, file_format), 32)
+    assert (photo.width, photo.height, photo.format) == (96, 64, file_format)
+    assert photo.pixels.shape == (32, 32, 3)
+    assert photo.pixels.dtype == np.uint8
+    assert red_corner(photo.pixels) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format"), [("L", "PNG"), ("1", "PNG"), ("P", "PNG"), ("LA", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG"), ("I;16", "PNG")]
+)
+def test_every_pixel_format_becomes_rgb(mode: str, file_format: str) -> None:
+    grey = np.linspace(0, 255, 64 * 64).reshape(64, 64).astype(np.uint8)
+    image = Image.fromarray((grey.astype(np.uint16) * 257)) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    stream = io.BytesIO()
+    image.save(stream, file_format)
+    photo = read_photo(stream.getvalue(), 32)
+    assert photo.mode == mode
+    assert photo.pixels[-2:].mean() > photo.pixels[:2].mean() + 150
+
+
+@pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (1, 1)), (6, (0, 1)), (8, (1, 0))])
+def test_exif_orientation_is_applied(orientation: int, corner: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo = read_photo(encode(TOP_LEFT_RED, "JPEG", exif=exif), 32)
+    assert red_corner(photo.pixels) == corner
+    assert (photo.width, photo.height) == ((64, 96) if orientation in (6, 8) else (96, 64))
+
+
+def test_transparent_pixels_are_white() -> None:
+    clear = np.zeros((16, 16, 4), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(clear).save(stream, "PNG")
+    assert (read_photo(stream.getvalue(), 8).pixels == 255).all()
+
+
+def test_a_large_jpeg_is_reduced_while_decoding_without_visible_change() -> None:
+    ramp = np.linspace(0, 255, 1200, dtype=np.uint8)
+    large = np.dstack([np.tile(ramp, (900, 1)), np.tile(ramp[:900, None], (1, 1200)), np.full((900, 1200), 90, np.uint8)])
+    expected = np.asarray(Image.fromarray(large).resize((64, 64), Image.Resampling.BOX)).astype(int)
+    found = read_photo(encode(large, "JPEG", quality=95), 64).pixels.astype(int)
+    assert np.abs(found - expected).mean() < 2
+
+
+def test_truth_of_the_resizer_does_not_move() -> None:
+    # Golden: training and serving share this function, and stored models rely on its pixels.
+    ramp = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3)
+    pixels = read_photo(encode((ramp * 7919 % 251).astype(np.uint8)), 16).pixels
+    assert zlib.crc32(pixels.tobytes()) == 3269225341
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"camera shy", "not an image in any accepted format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image in any accepted format"),
+        (encode(TOP_LEFT_RED, "JPEG")[:-200], "damaged"),
+        (encode(TOP_LEFT_RED, "PNG")[:-60], "damaged"),
+        (png_header(60_000, 60_000), "60,000 x 60,000 pixels|more than"),
+        (png_header(15_000, 9_000), "15,000 x 9,000 pixels"),
+    ],
+)
+def test_what_cannot_be_decoded_is_refused_in_words(data: bytes, message: str) -> None:
+    with pytest.raises(UnreadableImageError, match=message):
+        read_photo(data, 32)
+
+
+def test_random_damage_never_escapes_as_another_error() -> None:
+    generator = np.random.default_rng(0)
+    originals = [encode(TOP_LEFT_RED, file_format) for file_format in module.FORMATS]
+    num_refused = 0
+    for number in range(600):
+        data = bytearray(originals[number % len(originals)])
+        for position in generator.integers(0, len(data), 4):
+            data[position] = generator.integers(0, 256)
+        try:
+            assert read_photo(bytes(data), 16).pixels.shape == (16, 16, 3)
+        except UnreadableImageError:
+            num_refused += 1
+    assert num_refused > 50
