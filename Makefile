@@ -28,7 +28,7 @@ $(UV):
 .venv/.ready: requirements.lock pyproject.toml Makefile | $(UV)
 	@echo "setting up .venv from requirements.lock"
 	@$(UV) venv --quiet --clear --python 3.11 .venv
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 

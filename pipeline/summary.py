@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console as Terminal
 from rich.table import Table
 
@@ -23,15 +24,16 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal) -> None:
     accuracy = evaluation["candidates"][winner]["test"]["accuracy"]
     images = f"{accuracy['n']} held-out {'generated' if evaluation['generated'] else ''} images".replace("  ", " ")
 
-    table = Table(title=f"{recipe.name}: test split, {images}", title_justify="left")
-    table.add_column("candidate")
-    for heading in ("accuracy (95 %)", "errors", "F1", "ROC AUC", "log-loss", "ms/photo", "train CPU s"):
-        table.add_column(heading, justify="right")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), title=f"{recipe.name}: test split, {images}", title_justify="left")
+    table.add_column("candidate", no_wrap=True)
+    for heading in ("accuracy", "95 % interval", "errors", "F1", "AUC", "log-loss", "ms", "CPU s"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, result in evaluation["candidates"].items():
         test = result["test"]
         table.add_row(
             f"{name} *" if name == winner else name,
-            f"{100 * test['accuracy']['value']:.1f} % ({100 * test['accuracy']['low']:.1f}-{100 * test['accuracy']['high']:.1f})",
+            f"{100 * test['accuracy']['value']:.1f} %",
+            f"{100 * test['accuracy']['low']:.1f}-{100 * test['accuracy']['high']:.1f}",
             str(test["accuracy"]["errors"]),
             f"{test['f1']['value']:.3f}",
             f"{test['roc_auc']['value']:.3f}",
@@ -40,12 +42,12 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal) -> None:
             f"{records[name]['train.cpu_seconds']:.0f}",
             style="bold" if name == winner else "",
         )
+    registered = f"registered as {verdict['model']} version {verdict['version']}"
     terminal.print()
     terminal.print(table)
-    terminal.print(
-        f"* winner by {recipe.select} on the validation split, registered as {verdict['model']} version {verdict['version']}", style="dim"
-    )
-    terminal.print(f"\n[bold]Verdict:[/bold] {verdict['reason']}", highlight=False)
+    terminal.print(f"* winner by {recipe.select} on the validation split, {registered}", style="dim", soft_wrap=True)
+    terminal.print("ms: one photo on one thread, decoding apart. CPU s: training, all cores together.", style="dim", soft_wrap=True)
+    terminal.print(f"\n[bold]Verdict:[/bold] {verdict['reason']}", highlight=False, soft_wrap=True)
     terminal.print(f"Whole run: {run.seconds:.0f} s. Log: {run.folder / 'pipeline.log'}\n", highlight=False, soft_wrap=True)
     for command, purpose in _next_commands(verdict["model"], has_champion=bool(verdict["promote"] or verdict["champion_before"])).items():
         terminal.print(f"  [cyan]{command}[/cyan]", f"[dim]# {purpose}[/dim]", highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ import json
 import zipfile
 from pathlib import Path
 
+from components.common.archives import UNREADABLE_ZIP
 from components.common.errors import PawflowError
 from components.common.progress import say
 from components.common.store import Record, hash_file
@@ -60,7 +61,7 @@ def verify_zip(archive: Path, origin: str) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
             damaged = opened.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
+    except (*UNREADABLE_ZIP, OSError, ValueError) as error:
         raise PawflowError(f"{origin} is not a readable zip archive ({error}). {remedy}") from error
     if damaged is not None:
         raise PawflowError(f"{origin} is damaged: its member {damaged!r} does not match its checksum. {remedy}")

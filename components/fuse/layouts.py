@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.common.archives import UNREADABLE_ZIP
 from components.common.errors import PawflowError
 
 _DOGS_VS_CATS_NAME = re.compile(r"(cat|dog)\.\d+\.jpg", re.IGNORECASE)
@@ -96,7 +97,7 @@ def read_entries(layout: str, archive: Path) -> Iterator[Entry]:
         raise PawflowError(f"there is no layout {layout!r}; known ones: {', '.join(LAYOUTS)}")
     try:
         yield from LAYOUTS[layout](archive)
-    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+    except UNREADABLE_ZIP as error:
         raise PawflowError(f"{archive.name} is damaged inside ({error}); fetch it again") from error
 
 

@@ -48,7 +48,8 @@ class Workspace:
         return mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db", f"sqlite:///{self.folder}/mlflow.db")
 
     def alias(self, name: str) -> str | None:
-        return self.client.get_registered_model(MODEL).aliases.get(name)
+        aliases: dict[str, str] = self.client.get_registered_model(MODEL).aliases
+        return aliases.get(name)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,7 @@ def test_mlflow_holds_the_run_tree(finished: tuple[Workspace, str]) -> None:
     candidate = children["train lite0_frozen"]
     assert candidate.data.params["train.architecture"] == "efficientnet_lite0"
     assert {"test.accuracy", "validation.log_loss", "train.cpu_seconds"} <= set(candidate.data.metrics)
+    assert candidate.inputs is not None
     assert candidate.inputs.dataset_inputs
     artifacts = {item.path for item in client.list_artifacts(children["evaluate"].info.run_id, "figures/lite0_frozen")}
     assert "figures/lite0_frozen/confusion_matrix.png" in artifacts
@@ -91,7 +93,7 @@ def test_mlflow_holds_the_run_tree(finished: tuple[Workspace, str]) -> None:
 def test_the_version_carries_its_verdict(finished: tuple[Workspace, str]) -> None:
     workspace, _ = finished
     version = workspace.client.get_model_version_by_alias(MODEL, "champion")
-    assert "promoted" in version.description
+    assert "promoted" in str(version.description)
     assert {"dataset_digest", "git.commit", "recipe", "candidate"} <= set(version.tags)
 
 
@@ -199,7 +201,7 @@ def test_a_damaged_archive_ends_with_one_message_and_the_champion_stays(finished
     assert result.returncode == 2
     output = result.stdout + result.stderr
     assert output.count("is damaged") == 1
-    assert "fetch it again" in output
+    assert "Fetch it again" in output
     assert "Traceback" not in output
     assert workspace.alias("champion") == before
     experiment = workspace.client.get_experiment_by_name("sample")

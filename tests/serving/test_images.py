@@ -42,7 +42,7 @@ def test_every_accepted_format_is_read(file_format: str) -> None:
 )
 def test_every_pixel_format_becomes_rgb(mode: str, file_format: str) -> None:
     grey = np.linspace(0, 255, 64 * 64).reshape(64, 64).astype(np.uint8)
-    image = Image.fromarray((grey.astype(np.uint16) * 257)) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
     stream = io.BytesIO()
     image.save(stream, file_format)
     photo = read_photo(stream.getvalue(), 32)

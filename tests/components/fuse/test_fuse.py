@@ -116,7 +116,7 @@ def test_identical_files_with_different_labels_are_both_left_out(tmp_path: Path,
     fuse([archive], recipe, tmp_path / "out")
     manifest = Dataset(tmp_path / "out").manifest.set_index("path")
     assert (manifest.loc[["train.zip/train/cat.900.jpg", "train.zip/train/dog.900.jpg"], "status"] == "conflict").all()
-    assert "different labels" in manifest.loc["train.zip/train/cat.900.jpg", "reason"]
+    assert "different labels" in str(manifest.loc["train.zip/train/cat.900.jpg", "reason"])
     assert manifest.loc["train.zip/train/cat.901.jpg", "reason"] == "identical to dogs-vs-cats/train.zip/train/cat.0.jpg"
 
 
@@ -131,10 +131,11 @@ def test_labels_can_be_renamed_and_left_out(tmp_path: Path, recipe: Recipe) -> N
 def test_undersampling_evens_the_training_classes_only(dataset: Dataset, archives: list[Archive], tmp_path: Path) -> None:
     balanced = parse_recipe(RECIPE, overrides=("balance=undersample",))
     fuse(archives, balanced, tmp_path)
-    counts = Dataset(tmp_path).manifest.groupby("split")["label"].value_counts()
-    before = dataset.manifest.groupby("split")["label"].value_counts()
-    assert counts["train"]["cat"] == counts["train"]["dog"] == before["train"].min()
-    assert counts["test"].to_dict() == before["test"].to_dict()
+    counts, before = Dataset(tmp_path).report["splits"], dataset.report["splits"]
+    assert isinstance(counts, dict)
+    assert isinstance(before, dict)
+    assert counts["train"]["cat"] == counts["train"]["dog"] == min(before["train"].values())
+    assert counts["test"] == before["test"]
     surplus = undersample(dataset.manifest, seed=3)
     assert set(dataset.manifest.loc[surplus, "split"]) == {"train"}
 

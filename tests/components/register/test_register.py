@@ -86,8 +86,8 @@ def test_versions_aliases_and_verdicts(dataset: Dataset, recipe: Recipe, tmp_pat
     assert aliases == {"champion": "3", "challenger": "4", "previous": "1"}
 
     champion = registry.get_version("tiny", "3")
-    assert "promoted" in champion.description
-    assert "generated" in champion.description
+    assert "promoted" in str(champion.description)
+    assert "generated" in str(champion.description)
     assert champion.tags["dataset_digest"] == dataset.digest
     assert champion.tags["verdict"] == "promote"
     assert champion.tags["recipe"] == "tiny"

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from sklearn.model_selection import GridSearchCV
 
 from components.augment.augment import augment
 from components.common.dataset import Dataset
@@ -87,10 +89,10 @@ def test_the_folded_head_equals_scikit_learn(monkeypatch: pytest.MonkeyPatch) ->
         images = generator.integers(0, 256, (120, 32, 32, 3)).astype(np.float32)
         features = np.asarray(pooled_features(network).predict_on_batch(images)) * 50 + 3
         labels = generator.integers(0, num_classes, 120)
-        fitted: list[object] = []
-        monkeypatch.setattr(frozen.GridSearchCV, "fit", _remember(frozen.GridSearchCV.fit, fitted))
+        fitted: list[Any] = []
+        monkeypatch.setattr(GridSearchCV, "fit", _remember(GridSearchCV.fit, fitted))
         fit_head(network, features, labels, [str(number % 12) for number in range(120)], seed=0)
-        expected = fitted[-1].predict_proba(features)  # type: ignore[attr-defined]
+        expected = fitted[-1].predict_proba(features)
         weights, bias = network.get_layer("class_activation").get_weights()
         scores = features @ weights + bias
         found = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -98,8 +100,8 @@ def test_the_folded_head_equals_scikit_learn(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.undo()
 
 
-def _remember(fit, fitted):  # type: ignore[no-untyped-def]
-    def remembering_fit(self, *arguments, **options):  # type: ignore[no-untyped-def]
+def _remember(fit: Any, fitted: list[Any]) -> Any:
+    def remembering_fit(self: Any, *arguments: Any, **options: Any) -> Any:
         fitted.append(self)
         return fit(self, *arguments, **options)
 

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from components.common.errors import PawflowError
+from components.common.recipe import Source
+from components.download.download import choose_provider, download, verify_zip
+from components.download.sources import Request
+from components.download.sources.sample import write_archive
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    write_archive("dogs-vs-cats", folder / "dogs-vs-cats.zip", num_images=24, seed=0)
+    return folder
+
+
+def request_for(root: Path | None, provider: str = "local", name: str = "dogs-vs-cats") -> Request:
+    return Request(Source(name=name, provider=provider, layout="dogs_vs_cats", num_images=24), root, seed=0)
+
+
+def test_a_local_archive_is_copied_with_its_provenance(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    download(request_for(root), out)
+    details = json.loads((out / "source.json").read_text())
+    assert details["origin"] == str(root / "dogs-vs-cats.zip")
+    assert details["generated"] is False
+    assert "non-commercial" in details["terms"]
+    assert (out / "dogs-vs-cats.zip").read_bytes() == (root / "dogs-vs-cats.zip").read_bytes()
+    assert (out / "dogs-vs-cats.zip").stat().st_ino != (root / "dogs-vs-cats.zip").stat().st_ino, "a link would share later changes"
+
+
+def test_a_root_replaces_every_provider(root: Path) -> None:
+    assert choose_provider(request_for(root, "sample")) == choose_provider(request_for(None, "local"))
+    with pytest.raises(PawflowError, match="known ones: local, sample"):
+        choose_provider(request_for(None, "ftp"))
+
+
+def test_a_missing_archive_says_where_to_get_it(tmp_path: Path) -> None:
+    for root, message in ((None, "the recipe names no folder"), (tmp_path, "dogs-vs-cats.zip does not exist")):
+        with pytest.raises(PawflowError, match=message) as raised:
+            download(request_for(root), tmp_path)
+        assert "https://www.kaggle.com/competitions/dogs-vs-cats/data" in str(raised.value)
+        assert "sources.root=DIR" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[: len(data) // 2], "not a readable zip archive"),
+        (lambda data: b"<html>sign in</html>", "not a readable zip archive"),
+        (lambda data: b"", "not a readable zip archive"),
+        (lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:], "does not match its checksum"),
+    ],
+)
+def test_damage_is_found(root: Path, damage: object, message: str) -> None:
+    archive = root / "dogs-vs-cats.zip"
+    archive.write_bytes(damage(archive.read_bytes()))  # type: ignore[operator]
+    with pytest.raises(PawflowError, match=message):
+        verify_zip(archive, "somewhere")
+
+
+def test_an_encrypted_archive_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "locked.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "secret")
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + offset] |= 1
+    path.write_bytes(data)
+    with pytest.raises(PawflowError, match="not a readable zip archive"):
+        verify_zip(path, "somewhere")

@@ -1,0 +1,61 @@
+"""The run tree: how a pipeline run is opened, found, adopted and closed."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from components.common import tracking
+from components.common.recipe import Recipe
+from components.common.store import Record
+from components.finish.run import run as finish
+from components.start.run import run as start
+
+
+def status_of(run_id: str) -> str:
+    return str(mlflow.get_run(run_id).info.status)
+
+
+def test_a_failed_pipeline_is_closed_with_its_open_children(recipe: Recipe) -> None:
+    start(recipe=recipe.model_dump_json(), job="17")
+    parent = tracking.find_pipeline_run("17")
+    assert parent is not None
+    assert status_of(parent) == "RUNNING"
+    with tracking.step_run("fuse", recipe, "17"):
+        pass
+    child = mlflow.MlflowClient().create_run("1", tags={"mlflow.parentRunId": parent})
+    finish(job="17", state="FAILED", error="task fuse failed")
+    assert status_of(parent) == "FAILED"
+    assert status_of(child.info.run_id) == "KILLED"
+    assert "fuse" in mlflow.get_run(parent).data.tags["pawflow.message"]
+
+
+def test_runs_of_a_dead_process_are_closed_by_the_next(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAWFLOW_OWNER", f"{socket.gethostname()}:999999999")
+    start(recipe=recipe.model_dump_json(), job="1")
+    monkeypatch.setenv("PAWFLOW_OWNER", "another-host:999999999")
+    start(recipe=recipe.model_dump_json(), job="2")
+    monkeypatch.setenv("PAWFLOW_OWNER", "")
+    start(recipe=recipe.model_dump_json(), job="3")
+    runs = [tracking.find_pipeline_run(job) for job in ("1", "2", "3")]
+    assert [status_of(str(run)) for run in runs] == ["KILLED", "RUNNING", "RUNNING"]
+
+
+def test_an_injected_run_is_adopted(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    start(recipe=recipe.model_dump_json(), job="5")
+    injected = mlflow.MlflowClient().create_run("1").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", injected)
+    with tracking.step_run("fuse", recipe, "5"):
+        tracking.log_record("fuse", Record(params={"a": 1}, metrics={"b": 2.0}), tmp_path, reused=False)
+    run = mlflow.get_run(injected)
+    assert run.data.params == {"fuse.a": "1"}
+    assert run.data.metrics == {"b": 2.0}
+
+
+def test_an_unknown_job_has_no_run() -> None:
+    assert tracking.find_pipeline_run("none") is None
+    assert tracking.find_pipeline_run("") is None
+    tracking.close_pipeline_run("none", succeeded=True, message="")

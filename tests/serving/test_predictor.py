@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serving.images import UnreadableImageError
+from serving.predictor import ModelCard, Predictor
+from tests.conftest import write_mean_model
+
+
+def grey_photo(level: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (50, 40), (level, level, level)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_an_answer_has_the_fields_of_the_contract(tmp_path: Path) -> None:
+    predictor = Predictor(write_mean_model(tmp_path, 32, 2.0), version="7")
+    answer = predictor.predict(grey_photo(255))
+    expected = 1 / (1 + np.exp(-4.0))
+    assert answer == {
+        "label": "dog",
+        "probability": pytest.approx(expected, abs=1e-5),
+        "probabilities": {"cat": pytest.approx(1 - expected, abs=1e-5), "dog": pytest.approx(expected, abs=1e-5)},
+        "not_sure": False,
+        "model_version": "7",
+        "dataset_digest": "digest",
+    }
+
+
+@pytest.mark.parametrize(("level", "label", "not_sure"), [(255, "dog", False), (130, "dog", True), (120, "cat", True), (0, "cat", False)])
+def test_the_label_is_the_most_probable_class_even_when_not_sure(tmp_path: Path, level: int, label: str, not_sure: bool) -> None:
+    answer = Predictor(write_mean_model(tmp_path, 32, 2.0)).predict(grey_photo(level))
+    assert (answer["label"], answer["not_sure"]) == (label, not_sure)
+
+
+def test_threads_share_a_predictor(tmp_path: Path) -> None:
+    predictor = Predictor(write_mean_model(tmp_path, 32, 2.0))
+    levels = list(range(0, 256, 5)) * 4
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda level: predictor.predict(grey_photo(level))["probability"], levels))
+    assert answers == [predictor.predict(grey_photo(level))["probability"] for level in levels]
+
+
+def test_bytes_that_are_no_photo_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImageError):
+        Predictor(write_mean_model(tmp_path, 32, 2.0)).predict(b"camera shy")
+
+
+def test_a_card_survives_the_disk(tmp_path: Path) -> None:
+    card = ModelCard(("a", "b", "c"), 96, "digest", 0.5, generated=False)
+    card.write(tmp_path / "model.json")
+    assert ModelCard.read(tmp_path / "model.json") == card
+
+
+def test_serving_needs_neither_tensorflow_nor_the_pipeline() -> None:
+    code = "import sys, serving.predictor; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
+    assert not {"tensorflow", "keras", "mlflow", "pandas", "kfp", "components"} & set(loaded.split())
