@@ -60,6 +60,8 @@ def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
                 sources=[source.name for source in recipe.sources.archives],
                 candidates=[candidate.name for candidate in recipe.candidates],
             )
+        except KeyboardInterrupt:
+            raise PawflowError("interrupted. Everything finished so far is kept; the same command continues from there") from None
         except RuntimeError as error:
             told = (
                 "see the error above" if console.num_errors else f"a step failed in a way that it did not expect; the end of {log} says how"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components.augment.augment import augment
+from components.common import tracking
 from components.common.cli import DatasetOption, JobOption, OutOption, RecipeOption
 from components.common.dataset import Dataset
 from components.common.recipe import load_recipe
@@ -21,4 +22,5 @@ def run(*, recipe: RecipeOption, dataset: DatasetOption, out: OutOption, job: Jo
         inputs={"dataset": artifact_digest(dataset), "policy": experiment.augment.model_dump(), "seed": experiment.seed},
         work=lambda folder: augment(fused, experiment, folder),
         out=out,
+        after=lambda record: tracking.log_dataset(experiment.model, "output of fuse", fused.digest, "training"),
     )

@@ -15,11 +15,12 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from components.common.errors import PawflowError
 from components.common.progress import say
@@ -105,7 +106,7 @@ def produce(step: str, inputs: Mapping[str, object], work: Callable[[Path], Reco
     shelf = home() / "cache" / step
     shelf.mkdir(parents=True, exist_ok=True)
     entry = shelf / key
-    with FileLock(shelf / f"{key}.lock"):
+    with _locked(shelf / f"{key}.lock"):
         if entry.exists():
             if _is_intact(entry):
                 return entry, True
@@ -124,6 +125,20 @@ def produce(step: str, inputs: Mapping[str, object], work: Callable[[Path], Reco
             shutil.rmtree(partial, ignore_errors=True)
             raise
     return entry, False
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0.2)
+    except Timeout:
+        say("another run is making the same output; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def deliver(entry: Path, destination: Path) -> None:
