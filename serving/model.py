@@ -46,14 +46,19 @@ class PhotoClassifier(PythonModel):
 
 
 def _decode(image: Any) -> bytes:
-    if isinstance(image, bytes | bytearray):
-        return bytes(image)
-    if not isinstance(image, str):
+    """The photo's bytes from what MLflow makes of a request: decoded for a table, still base64 for `inputs` and `instances`."""
+    if isinstance(image, str):
+        image = image.encode()
+    if not isinstance(image, bytes):
         raise UnreadableImageError(f"got a {type(image).__name__}; expected the photo's bytes as base64 text")
+    if not image:
+        # MLflow turns text that is not base64 into nothing.
+        raise UnreadableImageError("no photo arrived: the text is empty or not base64; expected the bytes of a photo, encoded as base64")
     try:
+        # No image file consists of base64's letters alone, so what decodes as such is text.
         return base64.b64decode(image, validate=True)
-    except (binascii.Error, ValueError):
-        raise UnreadableImageError("the text is not valid base64; expected the bytes of a photo, encoded as base64") from None
+    except binascii.Error:
+        return image
 
 
 def _read_version(folder: Path) -> str:

@@ -56,7 +56,8 @@ def open_pipeline_run(job: str, recipe: Recipe, tags: dict[str, str]) -> str:
 
     _close_abandoned_runs(recipe)
     mlflow.set_experiment(recipe.name)
-    with mlflow.start_run(run_name=f"{recipe.name} {job}") as run:
+    mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
+    with mlflow.start_run(run_name=f"{recipe.name} {job}", tags={"mlflow.source.name": "pipeline/training.py"}) as run:
         mlflow.set_tags({JOB_TAG: job, _OWNER_TAG: owner(), "pawflow.recipe": recipe.name, "pawflow.model": recipe.model, **tags})
         mlflow.log_params(
             {f"recipe.{name}": value for name, value in recipe.model_dump(mode="json").items() if not isinstance(value, dict | list)}
@@ -129,7 +130,9 @@ def step_run(step: str, recipe: Recipe, job: str) -> Iterator[None]:
         return
     parent = find_pipeline_run(job)
     mlflow.set_experiment(recipe.name)
-    with mlflow.start_run(run_name=step, parent_run_id=parent, tags={"pawflow.step": step.split()[0], "pawflow.recipe": recipe.name}):
+    name = step.split()[0]
+    tags = {"pawflow.step": name, "pawflow.recipe": recipe.name, "mlflow.source.name": f"components/{name}"}
+    with mlflow.start_run(run_name=step, parent_run_id=parent, tags=tags):
         yield
 
 
@@ -191,6 +194,17 @@ def log_text(text: str, name: str) -> None:
     import mlflow
 
     mlflow.log_text(text, name)
+
+
+def log_outcome(job: str, metrics: dict[str, float], tags: dict[str, str]) -> None:
+    """Write what a pipeline run came to into its parent run, where a list of runs shows it."""
+    import mlflow
+
+    run_id = find_pipeline_run(job)
+    if run_id is not None:
+        mlflow.log_metrics(metrics, run_id=run_id)
+        for name, value in tags.items():
+            mlflow.MlflowClient().set_tag(run_id, name, value)
 
 
 def pipeline_tag(job: str, name: str) -> str:

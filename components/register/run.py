@@ -66,6 +66,10 @@ def run(
         verdict.write(out)
         tracking.log_dataset(experiment.model, "output of fuse", fused.digest, "evaluation")
         tracking.log_text(description, "verdict.md")
+        headline = {f"test.{name}": estimate["value"] for name, estimate in results[winner]["test"].items()}
+        tracking.log_outcome(
+            job, headline, {"winner": winner, "verdict": decision.reason, "model_version": f"{experiment.model}/{version}"}
+        )
         say(f"{experiment.model} version {version} is registered as challenger")
     return "promote" if verdict.promote else "keep"
 

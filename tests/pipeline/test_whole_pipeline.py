@@ -154,6 +154,10 @@ def test_the_endpoint_keeps_its_contract(endpoint: str, finished: tuple[Workspac
     assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
     assert answer["model_version"] == "1"
 
+    encoded = base64.b64encode(read_photo()).decode()
+    for body in ({"dataframe_records": [{"image": encoded}]}, {"inputs": {"image": [encoded]}}, {"instances": [{"image": encoded}]}):
+        assert requests.post(endpoint, json=body, timeout=30).json()["predictions"] == [answer], body
+
     # The same photo through the command line gives the same answer.
     photo = finished[0].folder / "photo.jpg"
     photo.write_bytes(read_photo())
