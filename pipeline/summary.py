@@ -26,7 +26,7 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal) -> None:
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), title=f"{recipe.name}: test split, {images}", title_justify="left")
     table.add_column("candidate", no_wrap=True)
-    for heading in ("accuracy", "95 % interval", "errors", "F1", "AUC", "log-loss", "ms", "CPU s"):
+    for heading in ("accuracy", "95 %", "errors", "F1", "AUC", "log-loss", "ms", "CPU s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, result in evaluation["candidates"].items():
         test = result["test"]
@@ -46,7 +46,7 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal) -> None:
     terminal.print()
     terminal.print(table)
     terminal.print(f"* winner by {recipe.select} on the validation split, {registered}", style="dim", soft_wrap=True)
-    terminal.print("ms: one photo on one thread, decoding apart. CPU s: training, all cores together.", style="dim", soft_wrap=True)
+    terminal.print("95 %: interval of the accuracy. ms: one photo on one thread, decoding apart. CPU s: training, all cores.", style="dim", soft_wrap=True)
     terminal.print(f"\n[bold]Verdict:[/bold] {verdict['reason']}", highlight=False, soft_wrap=True)
     terminal.print(f"Whole run: {run.seconds:.0f} s. Log: {run.folder / 'pipeline.log'}\n", highlight=False, soft_wrap=True)
     for command, purpose in _next_commands(verdict["model"], has_champion=bool(verdict["promote"] or verdict["champion_before"])).items():
