@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
 from components.common.recipe import Recipe
-from components.common.store import Record
+from components.common.store import Record, home
 
 JOB_TAG = "pawflow.job"
 _OWNER_TAG = "pawflow.owner"
@@ -54,8 +55,11 @@ def open_pipeline_run(job: str, recipe: Recipe, tags: dict[str, str]) -> str:
     configure()
     import mlflow
 
+    home().mkdir(parents=True, exist_ok=True)
+    # Two first runs at once would both create the database and the experiment, and one would fail.
+    with FileLock(home() / "mlflow.lock"):
+        mlflow.set_experiment(recipe.name)
     _close_abandoned_runs(recipe)
-    mlflow.set_experiment(recipe.name)
     mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
     with mlflow.start_run(run_name=f"{recipe.name} {job}", tags={"mlflow.source.name": "pipeline/training.py"}) as run:
         mlflow.set_tags({JOB_TAG: job, _OWNER_TAG: owner(), "pawflow.recipe": recipe.name, "pawflow.model": recipe.model, **tags})
