@@ -46,7 +46,8 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal) -> None:
     terminal.print()
     terminal.print(table)
     terminal.print(f"* winner by {recipe.select} on the validation split, {registered}", style="dim", soft_wrap=True)
-    terminal.print("95 %: interval of the accuracy. ms: one photo on one thread, decoding apart. CPU s: training, all cores.", style="dim", soft_wrap=True)
+    legend = "95 %: interval of the accuracy. ms: one photo on one thread, decoding apart. CPU s: training, all cores."
+    terminal.print(legend, style="dim", soft_wrap=True)
     terminal.print(f"\n[bold]Verdict:[/bold] {verdict['reason']}", highlight=False, soft_wrap=True)
     terminal.print(f"Whole run: {run.seconds:.0f} s. Log: {run.folder / 'pipeline.log'}\n", highlight=False, soft_wrap=True)
     for command, purpose in _next_commands(verdict["model"], has_champion=bool(verdict["promote"] or verdict["champion_before"])).items():
