@@ -48,8 +48,8 @@ class Workspace:
         return mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db", f"sqlite:///{self.folder}/mlflow.db")
 
     def alias(self, name: str) -> str | None:
-        aliases: dict[str, str] = self.client.get_registered_model(MODEL).aliases
-        return aliases.get(name)
+        version = self.client.get_registered_model(MODEL).aliases.get(name)
+        return None if version is None else str(version)
 
 
 @pytest.fixture(scope="module")
