@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
+import psutil
 from rich.console import Console as Terminal
 
 from components.common import tracking
@@ -52,6 +56,8 @@ def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
     folder.mkdir(parents=True)
     log = folder / "pipeline.log"
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: _stop(number, terminal))
     started = time.monotonic()
     with shown(terminal, log) as console:
         try:
@@ -60,8 +66,6 @@ def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
                 sources=[source.name for source in recipe.sources.archives],
                 candidates=[candidate.name for candidate in recipe.candidates],
             )
-        except KeyboardInterrupt:
-            raise PawflowError("interrupted. Everything finished so far is kept; the same command continues from there") from None
         except RuntimeError as error:
             told = (
                 "see the error above" if console.num_errors else f"a step failed in a way that it did not expect; the end of {log} says how"
@@ -70,3 +74,15 @@ def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
                 f"the run did not finish: {told}. Everything finished so far is kept; the same command continues from there. Log: {log}"
             ) from error
     return LocalRun(folder, time.monotonic() - started)
+
+
+def _stop(number: int, terminal: Terminal) -> NoReturn:
+    """End the run and its tasks at once.
+
+    An exception would not: the local runner waits for tasks that run, and starts those that were queued behind them.
+    """
+    for task in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            task.kill()
+    terminal.print("stopped. Everything finished so far is kept; the same command continues from there.", soft_wrap=True)
+    os._exit(128 + number)

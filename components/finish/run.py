@@ -22,4 +22,4 @@ def run(
     with labelled("finish"):
         succeeded, message = describe_end(state, error)
         tracking.close_pipeline_run(job, succeeded=succeeded, message=message)
-        say(message)
+        say(f"the pipeline ended as {state}")

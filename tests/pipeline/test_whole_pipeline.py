@@ -212,3 +212,20 @@ def test_a_damaged_archive_ends_with_one_message_and_the_champion_stays(finished
     assert experiment is not None
     runs = workspace.client.search_runs([experiment.experiment_id])
     assert {run.info.status for run in runs} == {"FINISHED", "FAILED"}, "the exit handler closes the parent run"
+
+
+def test_a_stopped_run_ends_at_once_and_says_how_to_continue(finished: tuple[Workspace, str]) -> None:
+    workspace, _ = finished
+    # Another seed, so that there is work to stop.
+    command = [sys.executable, "-m", "pipeline", "run", "--recipe", "sample", "seed=7"]
+    process = subprocess.Popen(
+        command, cwd=workspace.folder, env=workspace.environment, start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "drawing" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGINT
+    assert output.strip().endswith("the same command continues from there.")
