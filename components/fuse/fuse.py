@@ -60,6 +60,8 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     scratch = folder / _SCRATCH
     with scratch.open("wb") as stream, zipfile.ZipFile(folder / ORIGINALS, "w") as originals:
         rows = [row for archive in archives for row in _read_archive(archive, recipe, stream, originals)]
+    if not rows:
+        raise PawflowError(f"there is no file in {', '.join(archive.path.name for archive in archives)}; fetch the archives again")
     manifest = pd.DataFrame(rows)
     _resolve_duplicates(manifest)
     usable = manifest["status"] == "used"

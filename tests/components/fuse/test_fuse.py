@@ -157,3 +157,10 @@ def test_another_layout_says_what_it_found(tmp_path: Path) -> None:
     ):
         with pytest.raises(PawflowError, match=expected):
             list(read_entries(layout, tmp_path / "photos.zip"))
+
+
+def test_archives_without_files_are_refused(tmp_path: Path, recipe: Recipe) -> None:
+    archive = write_dogs_vs_cats(tmp_path / "empty.zip", {})
+    (tmp_path / "out").mkdir()
+    with pytest.raises(PawflowError, match="there is no file in empty.zip"):
+        fuse([archive], recipe, tmp_path / "out")
