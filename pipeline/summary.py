@@ -24,7 +24,7 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal) -> None:
     accuracy = evaluation["candidates"][winner]["test"]["accuracy"]
     images = f"{accuracy['n']} held-out {'generated' if evaluation['generated'] else ''} images".replace("  ", " ")
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=f"{recipe.name}: test split, {images}", title_justify="left")
+    table = Table(box=SIMPLE_HEAD, padding=0, title=f"{recipe.name}: test split, {images}", title_justify="left")
     table.add_column("candidate", no_wrap=True)
     for heading in ("accuracy", "95 %", "errors", "F1", "AUC", "log-loss", "ms", "CPU s"):
         table.add_column(heading, justify="right", no_wrap=True)
