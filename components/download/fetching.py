@@ -14,6 +14,7 @@ from pathlib import Path
 
 import requests
 import tenacity
+from urllib3.exceptions import HTTPError
 
 from components.common.errors import PawflowError
 from components.common.progress import measure, say
@@ -28,7 +29,7 @@ TIMEOUT = (10.0, 60.0)
 
 _CHUNK = 1 << 18
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
-_PASSING = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+_PASSING = (requests.ConnectionError, requests.Timeout, HTTPError)
 
 
 class _PassingError(Exception):
@@ -75,7 +76,7 @@ def fetch_url(url: str, sha256: str, part: Path, name: str) -> None:
     )
     try:
         attempts(_attempt, url, sha256, part, name)
-    except (_PassingError, requests.RequestException) as error:
+    except (_PassingError, requests.RequestException, HTTPError) as error:
         kept = f" The {_size(part):,} bytes that came are kept, and the same command goes on from there." if _size(part) else ""
         raise PawflowError(f"{url} cannot be fetched: {error}. Check the address and the connection, then run again.{kept}") from error
 
@@ -129,9 +130,9 @@ def _receive(response: requests.Response, part: Path, start: int, name: str) -> 
     length = response.headers.get("Content-Length", "")
     total = start + int(length) if length.isdigit() else None
     with part.open("ab" if start else "wb") as target, measure(f"fetching {name}", total=total, done=start) as advance:
-        for chunk in response.iter_content(_CHUNK):
-            target.write(chunk)
-            advance(len(chunk))
+        # What has arrived, not whole chunks of it: of those, the one in which a connection breaks would be lost.
+        while chunk := response.raw.read1(_CHUNK, decode_content=False):
+            advance(target.write(chunk))
 
 
 def _explain(response: requests.Response) -> None:
