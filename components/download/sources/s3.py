@@ -162,9 +162,15 @@ def _fetch_prefix(source: Source, objects: list[_Object], part: Path) -> None:
         check_name(name, str(source.url))
 
     def bring(entry: _Object, path: Path) -> int:
-        # boto3 writes under another name and renames, so what has the name is complete.
-        if not path.is_file():
+        # Both ways write under another name and rename, so what has the name is complete.
+        if path.is_file():
+            return entry.size
+        if entry.size > PIECE:
             client.download_file(bucket, entry.key, str(path), Config=config)
+        else:
+            partial = path.with_suffix(".part")
+            partial.write_bytes(_ATTEMPTS(lambda: client.get_object(Bucket=bucket, Key=entry.key, IfMatch=entry.etag)["Body"].read()))
+            partial.rename(path)
         return entry.size
 
     jobs: list[Callable[[], int]] = [lambda entry=entry, path=path: bring(entry, path) for entry, _, path in files]  # type: ignore[misc]
