@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe, parse_recipe
-from components.download.download import choose_provider
+from components.download.download import check
 from components.download.sources import Request
 from components.fuse.layouts import LAYOUTS
 from components.train.models import check_candidate
@@ -47,6 +47,6 @@ def check_names(recipe: Recipe) -> None:
     for candidate in recipe.candidates:
         check_candidate(candidate)
     for source in recipe.sources.archives:
-        choose_provider(Request(source, recipe.sources.root, recipe.seed))
+        check(Request(source, recipe.sources.root, recipe.seed))
         if source.layout not in LAYOUTS:
             raise PawflowError(f"source {source.name!r} names the layout {source.layout!r}; known ones: {', '.join(LAYOUTS)}")

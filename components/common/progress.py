@@ -7,7 +7,7 @@ being redrawn in place. Each line starts with `MARK` and the step's label, by wh
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -59,3 +59,20 @@ def track(items: Iterable[Item], description: str, *, total: int | None = None, 
         unit: Singular noun of one item.
     """
     yield from tqdm(items, description, total=total, unit=f" {unit}s", file=_Lines(), delay=1.0, mininterval=2.0, maxinterval=4.0, ncols=96)
+
+
+@contextmanager
+def measure(description: str, *, total: int | None, done: int = 0) -> Iterator[Callable[[int], object]]:
+    """Report how many bytes have come, the rate and the time left; silent if it takes under a second.
+
+    Args:
+        description: What is being fetched ("fetching petimages").
+        total: Bytes in all, if that is known.
+        done: Bytes that were there before.
+
+    Yields:
+        A function to call with the number of each lot of new bytes.
+    """
+    bar = tqdm(desc=description, total=total, initial=done, unit="B", unit_scale=True, file=_Lines(), delay=1.0, mininterval=2.0, ncols=96)
+    with bar:
+        yield bar.update

@@ -25,20 +25,33 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(_Strict):
+class Place(_Strict):
+    """Where an archive can be had; which of the fields a provider needs, components/download/sources says."""
+
+    provider: str
+    url: str | None = Field(default=None, description="`http`: of the archive; `s3`: s3://bucket/archive.zip or s3://bucket/prefix/")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="of the archive; `http` needs it, `s3` checks it")
+    endpoint: str | None = Field(default=None, description="`s3`: address of the service; by default AWS_ENDPOINT_URL_S3, else Amazon's")
+    competition: str | None = Field(default=None, description="`kaggle`: its name in the address; by default the source's name")
+    path: Path | None = Field(default=None, description="`folder`: of the images")
+    num_images: int = Field(default=600, ge=24, description="`sample`: drawings to make")
+
+
+class Source(Place):
     """One archive of images: where it comes from and how it is laid out inside."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    provider: str
-    layout: str
-    num_images: int = Field(default=600, ge=24, description="drawings to make; `sample` provider only")
+    layout: str = "class_folders"
+    fallbacks: tuple[Place, ...] = Field(default=(), description="other places of the same archive, tried in this order")
     labels: dict[str, str] | None = Field(default=None, description="label in the archive -> class; labels left out are not used")
 
 
 class Sources(_Strict):
     """Where images come from."""
 
-    root: Path | None = Field(default=None, description="folder that holds <name>.zip for every source; replaces the providers")
+    root: Path | None = Field(
+        default=None, description="folder that holds <name>.zip (or .tar.gz, or a folder) for every source; replaces the providers"
+    )
     limit: int | None = Field(default=None, ge=24, description="use at most this many images of each source, chosen by hash")
     archives: tuple[Source, ...] = Field(min_length=1)
 
@@ -51,8 +64,8 @@ class Sources(_Strict):
 class Split(_Strict):
     """Shares of the groups that go to validation and test; training gets the rest."""
 
-    validation: float = Field(gt=0, lt=0.5)
-    test: float = Field(gt=0, lt=0.5)
+    validation: float = Field(default=0.15, gt=0, lt=0.5)
+    test: float = Field(default=0.15, gt=0, lt=0.5)
 
 
 class Augment(_Strict):
@@ -85,30 +98,47 @@ class Candidate(_Strict):
     patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before training stops")
 
 
+#: The one that learns in seconds, and from few photos.
+_DEFAULT_CANDIDATES = (Candidate(name="lite0_frozen", architecture="efficientnet_lite0", mode="frozen"),)
+
+
 class Gate(_Strict):
     """What a challenger must show before it may serve."""
 
     metric: Metric = "accuracy"
-    floor: float = Field(description="worst value of the metric that a champion may have; the lower bound of its interval counts")
+    floor: float = Field(
+        default=0.5, description="worst value of the metric that a champion may have; the lower bound of its interval counts"
+    )
     min_gain: float = Field(default=0.0, ge=0, description="improvement on the champion that is needed, beyond none at all")
     min_images: int = Field(default=50, ge=1, description="fewest common test images on which a comparison means anything")
 
 
 class Recipe(_Strict):
-    """One experiment."""
+    """One experiment. A name and sources are enough: the rest has defaults that suit a few hundred photos or more."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
-    model: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="registered model that the winner becomes a version of")
+    model: str = Field(
+        default="",
+        pattern=r"^[a-z0-9][a-z0-9-]*$",
+        description="registered model that the winner becomes a version of; by default the name",
+    )
     seed: int = Field(default=0, ge=0)
-    image_size: int = Field(ge=32, le=512, description="pixels; images are squeezed to a square of this side")
+    image_size: int = Field(default=224, ge=32, le=512, description="pixels; images are squeezed to a square of this side")
     sources: Sources
-    split: Split
+    split: Split = Split()
     balance: Literal["none", "undersample"] = Field(default="none", description="of the classes, in the training split only")
     augment: Augment = Augment()
-    candidates: tuple[Candidate, ...] = Field(min_length=1)
+    candidates: tuple[Candidate, ...] = Field(default=_DEFAULT_CANDIDATES, min_length=1)
     select: Metric = Field(default="accuracy", description="metric on the validation split that chooses the winner")
     not_sure_below: float = Field(default=0.7, ge=0, le=1, description="probability of the label under which an answer is `not_sure`")
-    gate: Gate
+    gate: Gate = Gate()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_is_named_after_recipe(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("name"), str):
+            return {"model": values["name"].replace("_", "-"), **values}
+        return values
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Recipe:
@@ -118,7 +148,8 @@ class Recipe(_Strict):
     @property
     def is_generated(self) -> bool:
         """Whether any image is drawn by this project instead of photographed; such figures are labelled "generated"."""
-        return self.sources.root is None and any(source.provider == "sample" for source in self.sources.archives)
+        places = [place for source in self.sources.archives for place in (source, *source.fallbacks)]
+        return self.sources.root is None and any(place.provider == "sample" for place in places)
 
 
 def _require_unique(kind: str, names: list[str]) -> None:

@@ -151,10 +151,11 @@ def deliver(entry: Path, destination: Path) -> None:
         if not (destination / _INDEX).is_file():
             raise PawflowError(f"{destination} holds other files; pass an empty or a new folder")
         shutil.rmtree(destination)
-    shutil.copytree(entry, destination, copy_function=_link_or_copy, dirs_exist_ok=True)
+    shutil.copytree(entry, destination, copy_function=link_or_copy, dirs_exist_ok=True)
 
 
-def _link_or_copy(source: str, destination: str) -> None:
+def link_or_copy(source: str, destination: str) -> None:
+    """Give a file another name; a copy where the file system knows no hard links."""
     try:
         os.link(source, destination)
     except OSError:

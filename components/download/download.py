@@ -4,41 +4,75 @@ from __future__ import annotations
 
 import datetime
 import json
-import zipfile
+import shutil
 from pathlib import Path
 
-from components.common.archives import UNREADABLE_ZIP
+from components.common.archives import verify_archive
 from components.common.errors import PawflowError
 from components.common.progress import say
 from components.common.store import Record, hash_file
-from components.download.sources import PROVIDERS, Provider, Request
+from components.download.sources import Provenance, Request, find_provider
 
 SOURCE_FILE = "source.json"
 
 
-def choose_provider(request: Request) -> Provider:
-    """The provider of a source; local archives replace every other one.
+def check(request: Request) -> None:
+    """Check that every place of a source names a provider that exists and has what it needs.
 
     Raises:
-        PawflowError: The recipe names a provider that does not exist.
+        PawflowError: One does not.
     """
-    name = "local" if request.root else request.source.provider
-    if name not in PROVIDERS:
-        raise PawflowError(f"source {request.source.name!r} names the provider {name!r}; known ones: {', '.join(PROVIDERS)}")
-    return PROVIDERS[name]
+    for place in request.places():
+        find_provider(place)
+
+
+def identify(request: Request) -> list[dict[str, object]]:
+    """What each place of a source would serve, on which the cache depends.
+
+    Raises:
+        PawflowError: No place would serve anything.
+    """
+    identities: list[dict[str, object]] = []
+    failures = []
+    for place in request.places():
+        name = place.source.provider
+        try:
+            identities.append({"provider": name, **find_provider(place).identify(place)})
+        except PawflowError as error:
+            identities.append({"provider": name, "available": False})
+            failures.append((name, str(error)))
+    if len(failures) == len(identities):
+        raise _give_up(request, failures)
+    return identities
 
 
 def download(request: Request, folder: Path) -> Record:
-    """Fetch the archive of a source into `folder`.
+    """Fetch the archive of a source into `folder`, from the first place that has it.
 
     Raises:
-        PawflowError: It cannot be had, or is damaged.
+        PawflowError: No place has it, or what they have is damaged.
     """
-    provenance = choose_provider(request).fetch(request, folder)
-    archive = folder / f"{request.source.name}.zip"
-    verify_zip(archive, provenance.origin)
+    failures: list[tuple[str, str]] = []
+    for place in request.places():
+        try:
+            provenance = find_provider(place).fetch(place, folder)
+            verify_archive(folder / provenance.file)
+        except PawflowError as error:
+            failures.append((place.source.provider, str(error)))
+            say(f"{place.source.provider} does not serve {request.source.name}: {error}")
+            _empty(folder)
+            continue
+        return _describe(request, place.source.provider, provenance, failures, folder)
+    raise _give_up(request, failures)
+
+
+def _describe(request: Request, provider: str, provenance: Provenance, failures: list[tuple[str, str]], folder: Path) -> Record:
+    archive = folder / provenance.file
     details = {
         "name": request.source.name,
+        "file": provenance.file,
+        "provider": provider,
+        "tried_before": [{"provider": name, "reason": reason} for name, reason in failures],
         "origin": provenance.origin,
         "terms": provenance.terms,
         "generated": provenance.generated,
@@ -51,17 +85,13 @@ def download(request: Request, folder: Path) -> Record:
     return Record(params=details, metrics={"bytes": float(archive.stat().st_size)}, figures=[SOURCE_FILE])
 
 
-def verify_zip(archive: Path, origin: str) -> None:
-    """Read the whole archive against its own checksums.
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    Raises:
-        PawflowError: It is no zip archive, is cut short, or a member does not match its checksum.
-    """
-    remedy = "Fetch it again."
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            damaged = opened.testzip()
-    except (*UNREADABLE_ZIP, OSError, ValueError) as error:
-        raise PawflowError(f"{origin} is not a readable zip archive ({error}). {remedy}") from error
-    if damaged is not None:
-        raise PawflowError(f"{origin} is damaged: its member {damaged!r} does not match its checksum. {remedy}")
+
+def _give_up(request: Request, failures: list[tuple[str, str]]) -> PawflowError:
+    if len(failures) == 1:
+        return PawflowError(failures[0][1])
+    reasons = "\n".join(f"- {name}: {reason}" for name, reason in failures)
+    return PawflowError(f"no place of the recipe serves the source {request.source.name!r}:\n{reasons}")

@@ -10,7 +10,7 @@ from components.common.cli import JobOption, OutOption, RecipeOption
 from components.common.errors import PawflowError
 from components.common.recipe import load_recipe
 from components.common.step import execute
-from components.download.download import choose_provider, download
+from components.download.download import download, identify
 from components.download.sources import Request
 
 
@@ -32,7 +32,7 @@ def run(
         experiment,
         subject=source,
         job=job,
-        inputs={"source": source, "identity": choose_provider(request).identify(request)},
+        inputs={"source": source, "identity": identify(request)},
         work=lambda folder: download(request, folder),
         out=out,
     )

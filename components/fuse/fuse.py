@@ -87,7 +87,7 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
 
 def _read_archive(archive: Archive, recipe: Recipe, scratch: BinaryIO, originals: zipfile.ZipFile) -> Iterator[dict[str, object]]:
     source = archive.source
-    entries = list_within_limit(read_entries(source.layout, archive.path), recipe.sources.limit)
+    entries = read_entries(source.layout, archive.path, recipe.sources.limit)
     for entry, row, pixels in _decode_all(track(entries, f"decoding {source.name}"), recipe.image_size):
         image: dict[str, object] = {"id": f"{source.name}/{entry.path}", "source": source.name, "path": entry.path, "breed": entry.breed}
         image |= row | _judge(entry, row, source)
@@ -95,26 +95,11 @@ def _read_archive(archive: Archive, recipe: Recipe, scratch: BinaryIO, originals
             image["position"] = scratch.tell() // pixels.nbytes
             scratch.write(pixels.tobytes())
         if image["status"] == "used":
-            image["group"] = entry.breed or row["sha256"]
+            image["group"] = entry.group or entry.breed or row["sha256"]
             image["split"] = choose_split(str(image["group"]), recipe.split, recipe.seed)
             if image["split"] == "test" and entry.data is not None:
                 originals.writestr(zipfile.ZipInfo(str(image["id"])), entry.data)
         yield image
-
-
-def list_within_limit(entries: Iterable[Entry], limit: int | None) -> Iterable[Entry]:
-    """All entries, or the `limit` labelled ones whose paths hash lowest within each label, in their order."""
-    if limit is None:
-        return entries
-    entries = [entry for entry in entries if entry.label is not None and entry.data is not None]
-    num_labels = len({entry.label for entry in entries}) or 1
-    taken: dict[str | None, int] = {}
-    chosen = set()
-    for entry in sorted(entries, key=lambda entry: hashlib.sha256(entry.path.encode()).digest()):
-        taken[entry.label] = taken.get(entry.label, 0) + 1
-        if taken[entry.label] <= limit // num_labels:
-            chosen.add(entry.path)
-    return [entry for entry in entries if entry.path in chosen]
 
 
 def _decode_all(entries: Iterable[Entry], size: int) -> Iterator[tuple[Entry, dict[str, object], Pixels | None]]:
@@ -123,7 +108,7 @@ def _decode_all(entries: Iterable[Entry], size: int) -> Iterator[tuple[Entry, di
     pending: deque[tuple[Entry, Future[tuple[dict[str, object], Pixels | None]]]] = deque()
     with ThreadPoolExecutor(num_threads) as pool:
         for entry in entries:
-            pending.append((entry, pool.submit(_decode, entry.data, size)))
+            pending.append((entry, pool.submit(_decode, entry, size)))
             if len(pending) >= 8 * num_threads:
                 first, future = pending.popleft()
                 yield first, *future.result()
@@ -131,7 +116,10 @@ def _decode_all(entries: Iterable[Entry], size: int) -> Iterator[tuple[Entry, di
             yield first, *future.result()
 
 
-def _decode(data: bytes | None, size: int) -> tuple[dict[str, object], Pixels | None]:
+def _decode(entry: Entry, size: int) -> tuple[dict[str, object], Pixels | None]:
+    data = entry.data
+    if data is None and entry.problem:
+        return {"bytes": 0, "status": "unreadable", "reason": entry.problem}, None
     if data is None:
         return {"bytes": 0, "status": "missing", "reason": "named in the labels, but not in the archive"}, None
     row: dict[str, object] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

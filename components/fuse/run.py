@@ -22,9 +22,9 @@ def run(*, recipe: RecipeOption, raw: RawOption, out: OutOption, job: JobOption 
         if not (folder / "source.json").is_file():
             raise PawflowError(f"{folder} holds no source.json; expected the output folder of a download step")
         found = json.loads((folder / "source.json").read_text())
-        # The same archive fetched at another time makes the same dataset.
-        del found["fetched_at"]
-        details[found["name"]] = (found, folder / f"{found['name']}.zip")
+        # The same archive fetched at another time, or after other attempts, makes the same dataset.
+        del found["fetched_at"], found["tried_before"]
+        details[found["name"]] = (found, folder / found["file"])
     if set(details) != set(sources):
         raise PawflowError(
             f"the folders hold {sorted(details)}, but recipe {experiment.name} needs {sorted(sources)}; pass --raw for each source"

@@ -1,12 +1,15 @@
-"""Archives that the user has: `<root>/<name>.zip`, in the layout in which Kaggle serves them."""
+"""Archives that the user has: `<root>/<name>.zip` (or .tar.gz, or a folder), in the layout in which they are published."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+from components.common.archives import SUFFIXES
 from components.common.errors import PawflowError
 from components.common.store import hash_file
+from components.download.sources import cifar10, petimages
+from components.download.sources.folder import identify_folder, pack_folder
 from components.download.sources.request import Provenance, Request
 
 #: Where each archive can be had, and under which terms.
@@ -16,34 +19,38 @@ _KNOWN = {
         "https://www.kaggle.com/competitions/dog-breed-identification/data",
         "Kaggle competition rules; photos from ImageNet (Stanford Dogs): non-commercial research",
     ),
+    "petimages": (petimages.URL, petimages.TERMS),
+    "cifar10": (cifar10.URL, cifar10.TERMS),
 }
 
 
 def identify(request: Request) -> dict[str, object]:
     """The archive's SHA-256."""
-    return {"sha256": hash_file(_find(request))}
+    archive = _find(request)
+    return identify_folder(archive) if archive.is_dir() else {"sha256": hash_file(archive)}
 
 
 def fetch(request: Request, folder: Path) -> Provenance:
     """Copy the archive: a link would share later changes to the user's file with the cache."""
     archive = _find(request)
+    if archive.is_dir():
+        return pack_folder(archive, request.source.name, folder)
     shutil.copyfile(archive, folder / archive.name)
     _, terms = _KNOWN.get(request.source.name, ("", "as agreed with whoever provided the archive"))
-    return Provenance(origin=str(archive), terms=terms)
+    return Provenance(archive.name, origin=str(archive), terms=terms)
 
 
 def _find(request: Request) -> Path:
-    name = f"{request.source.name}.zip"
-    page, _ = _KNOWN.get(request.source.name, ("its publisher", ""))
+    name = request.source.name
+    page, _ = _KNOWN.get(name, ("its publisher", ""))
     how = (
         f"Download it from {page} (for Kaggle: sign in and accept the rules at the bottom of that page), "
-        f"then run with sources.root=DIR, DIR being the folder that holds {name}."
+        f"then run with sources.root=DIR, DIR being the folder that holds {name}.zip."
     )
     if request.root is None:
-        raise PawflowError(
-            f"source {request.source.name!r} is read from a local archive, and the recipe names no folder (sources.root is empty).\n{how}"
-        )
-    archive = (request.root / name).absolute()
-    if not archive.is_file():
-        raise PawflowError(f"{archive} does not exist; expected the archive of source {request.source.name!r} there.\n{how}")
-    return archive
+        raise PawflowError(f"source {name!r} is read from a local archive, and the recipe names no folder (sources.root is empty).\n{how}")
+    root = request.root.absolute()
+    for archive in (*(root / f"{name}{suffix}" for suffix in (".zip", *SUFFIXES)), root / name):
+        if archive.is_file() or (archive.is_dir() and archive.name == name):
+            return archive
+    raise PawflowError(f"{root / name}.zip does not exist; expected the archive of source {name!r} there.\n{how}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.common.recipe import Source
+from components.common.recipe import Place, Source
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,28 @@ class Request:
     root: Path | None
     seed: int
 
+    def places(self) -> Iterator[Request]:
+        """The same request for each place to try, in order; a folder of local archives takes the place of all others."""
+        if self.root:
+            yield replace(self, source=self.source.model_copy(update={"provider": "local", "fallbacks": ()}))
+            return
+        for place in (self.source, *self.source.fallbacks):
+            fields = {name: getattr(place, name) for name in Place.model_fields}
+            yield replace(self, source=self.source.model_copy(update={**fields, "fallbacks": ()}))
+
 
 @dataclass(frozen=True)
 class Provenance:
     """Where an archive is from.
 
     Attributes:
+        file: Name of the archive in the folder that it was fetched into.
         origin: Path, URL or a sentence.
         terms: Licence or terms of use.
         generated: Whether its images were drawn instead of photographed.
     """
 
+    file: str
     origin: str
     terms: str
     generated: bool = False

@@ -37,6 +37,7 @@ from PIL import Image
 
 from components.common.errors import PawflowError
 from components.common.progress import track
+from components.download.packing import describe_member
 from components.download.sources import anatomy, drawing
 from components.download.sources.request import Provenance, Request
 
@@ -47,9 +48,6 @@ TRUNCATED_SHARE = 0.6
 UNLABELLED_SHARE, MIN_UNLABELLED = 0.02, 4
 
 ORIENTATION_TAG, TURN_CLOCKWISE = 0x0112, 6
-# Zip members carry a date; a fixed one, the earliest that the format knows, keeps archives equal byte for byte.
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-ZIP_UNIX, ZIP_PERMISSIONS = 3, 0o100644 << 16
 
 
 @dataclass(frozen=True)
@@ -149,9 +147,7 @@ def _make_files(photos: Iterator[Photo], flaws: dict[int, str]) -> Iterator[tupl
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    member = zipfile.ZipInfo(name, ZIP_DATE)
-    member.create_system, member.external_attr = ZIP_UNIX, ZIP_PERMISSIONS
-    archive.writestr(member, content)
+    archive.writestr(describe_member(name), content)
 
 
 def _write_dogs_vs_cats(archive: zipfile.ZipFile, num_images: int, seed: int) -> None:
@@ -237,6 +233,6 @@ def identify(request: Request) -> dict[str, object]:
 
 def fetch(request: Request, folder: Path) -> Provenance:
     """Draw the archive into `folder`."""
-    name = request.source.name
-    write_archive(name, folder / f"{name}.zip", num_images=request.source.num_images, seed=request.seed)
-    return Provenance(origin=f"drawn by pawflow with seed {request.seed}", terms="generated; free to use", generated=True)
+    name, file = request.source.name, f"{request.source.name}.zip"
+    write_archive(name, folder / file, num_images=request.source.num_images, seed=request.seed)
+    return Provenance(file, origin=f"drawn by pawflow with seed {request.seed}", terms="generated; free to use", generated=True)

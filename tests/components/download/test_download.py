@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from components.common.errors import PawflowError
 from components.common.recipe import Source
-from components.download.download import choose_provider, download, verify_zip
+from components.download.download import check, download, identify
 from components.download.sources import Request
 from components.download.sources.sample import write_archive
 
@@ -38,9 +37,13 @@ def test_a_local_archive_is_copied_with_its_provenance(root: Path, tmp_path: Pat
 
 
 def test_a_root_replaces_every_provider(root: Path) -> None:
-    assert choose_provider(request_for(root, "sample")) == choose_provider(request_for(None, "local"))
+    (place,) = request_for(root, "kaggle").places()
+    assert place.source.provider == "local"
+    assert identify(request_for(root, "kaggle")) == identify(request_for(root, "local"))
     with pytest.raises(PawflowError, match="known ones: local, sample"):
-        choose_provider(request_for(None, "ftp"))
+        check(request_for(None, "ftp"))
+    with pytest.raises(PawflowError, match="needs url and sha256"):
+        check(request_for(None, "http"))
 
 
 def test_a_missing_archive_says_where_to_get_it(tmp_path: Path) -> None:
@@ -49,31 +52,3 @@ def test_a_missing_archive_says_where_to_get_it(tmp_path: Path) -> None:
             download(request_for(root), tmp_path)
         assert "https://www.kaggle.com/competitions/dogs-vs-cats/data" in str(raised.value)
         assert "sources.root=DIR" in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda data: data[: len(data) // 2], "not a readable zip archive"),
-        (lambda data: b"<html>sign in</html>", "not a readable zip archive"),
-        (lambda data: b"", "not a readable zip archive"),
-        (lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:], "does not match its checksum"),
-    ],
-)
-def test_damage_is_found(root: Path, damage: object, message: str) -> None:
-    archive = root / "dogs-vs-cats.zip"
-    archive.write_bytes(damage(archive.read_bytes()))  # type: ignore[operator]
-    with pytest.raises(PawflowError, match=message):
-        verify_zip(archive, "somewhere")
-
-
-def test_an_encrypted_archive_is_refused_in_words(tmp_path: Path) -> None:
-    path = tmp_path / "locked.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a.txt", "secret")
-    data = bytearray(path.read_bytes())
-    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        data[data.index(signature) + offset] |= 1
-    path.write_bytes(data)
-    with pytest.raises(PawflowError, match="not a readable zip archive"):
-        verify_zip(path, "somewhere")

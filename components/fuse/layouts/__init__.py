@@ -1,0 +1,90 @@
+"""How the images of an archive are labelled: one reader per layout, in a module of its own.
+
+A reader is given an open archive and yields an item for every file in it, with the label and the groups that the layout knows. It reads
+no image: `read_entries` first chooses, where the recipe sets a limit, and then reads one image at a time, so memory does not grow
+with the archive. Adding a layout is one module and a row in `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.common.archives import open_archive
+from components.common.errors import PawflowError
+from components.fuse.layouts import cifar10, class_folders, csv_file, dog_breeds, dogs_vs_cats, petimages
+from components.fuse.layouts.item import Item, Reader
+
+__all__ = ["LAYOUTS", "Entry", "read_entries"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of an archive, read.
+
+    Attributes:
+        path: Inside the archive.
+        data: Its encoded bytes; None where they cannot be had.
+        label: As the layout gives it; None for an unlabelled image.
+        breed: None where the layout knows none.
+        group: What it must stay together with when the data is split; None where the layout knows no such thing.
+        problem: Why there are no bytes; empty where the archive names the file but does not hold it.
+    """
+
+    path: str
+    data: bytes | None
+    label: str | None
+    breed: str | None = None
+    group: str | None = None
+    problem: str = ""
+
+
+LAYOUTS: dict[str, Reader] = {
+    "dogs_vs_cats": dogs_vs_cats.read,
+    "dog_breeds": dog_breeds.read,
+    "petimages": petimages.read,
+    "cifar10": cifar10.read,
+    "class_folders": class_folders.read,
+    "csv": csv_file.read,
+}
+
+
+def read_entries(layout: str, archive: Path, limit: int | None = None) -> Iterator[Entry]:
+    """Yield every file of an archive, or a sample of its labelled ones.
+
+    Args:
+        layout: A key of `LAYOUTS`.
+        archive: A zip file, a tar file or a folder.
+        limit: Most files to yield.
+
+    Raises:
+        PawflowError: The layout is unknown, or the archive is damaged, refused or of another layout.
+    """
+    if layout not in LAYOUTS:
+        raise PawflowError(f"there is no layout {layout!r}; known ones: {', '.join(LAYOUTS)}")
+    with open_archive(archive) as opened:
+        chosen: set[str] | None = None
+        if limit is not None:
+            chosen = choose_within_limit(LAYOUTS[layout](opened), limit)
+        with closing(LAYOUTS[layout](opened)) as items:  # type: ignore[type-var]
+            for item in items:
+                if chosen is None or item.path in chosen:
+                    data = item.read() if item.read else None
+                    yield Entry(item.path, data, item.label, item.breed, item.group, item.problem)
+
+
+def choose_within_limit(items: Iterable[Item], limit: int) -> set[str]:
+    """Paths of the labelled files that hash lowest, as many of each label, `limit` in all at most."""
+    labels = {item.path: item.label for item in items if item.label is not None and item.read is not None}
+    share = limit // (len(set(labels.values())) or 1)
+    taken: dict[str, int] = {}
+    chosen = set()
+    for path in sorted(labels, key=lambda path: hashlib.sha256(path.encode()).digest()):
+        label = labels[path]
+        taken[label] = taken.get(label, 0) + 1
+        if taken[label] <= share:
+            chosen.add(path)
+    return chosen

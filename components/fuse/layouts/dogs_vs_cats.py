@@ -1,0 +1,36 @@
+"""Kaggle's Dogs vs. Cats: `train.zip` with `train/<label>.<number>.jpg`, `test1.zip` with unlabelled images."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from components.common.archives import Archive, list_some, open_inner
+from components.common.errors import PawflowError
+from components.fuse.layouts.item import Item, find_item
+
+_NAME = re.compile(r"(cat|dog)\.\d+\.jpg", re.IGNORECASE)
+_LABELLED, _UNLABELLED = "train.zip", "test1.zip"
+
+
+def read(archive: Archive) -> Iterator[Item]:
+    """Yield the photos of both inner archives."""
+    if _LABELLED not in archive.sizes:
+        raise PawflowError(f"{archive.name} holds {list_some(archive.sizes)}; expected {_LABELLED}, as in Kaggle's Dogs vs. Cats")
+    # Both stay open until the last item has been passed on: items that were chosen from a list are read only then.
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pawflow-")))
+        for outer in (_LABELLED, _UNLABELLED):
+            if outer not in archive.sizes:
+                continue
+            inner = stack.enter_context(open_inner(archive, outer, folder))
+            for name in inner.sizes:
+                match = _NAME.fullmatch(Path(name).name)
+                label = match[1].lower() if match and outer == _LABELLED else None
+                yield find_item(inner, name, label, path=f"{outer}/{name}")
+        for name in archive.sizes:
+            if name not in (_LABELLED, _UNLABELLED):
+                yield find_item(archive, name, None)
