@@ -14,7 +14,7 @@ import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,8 +29,10 @@ from components.common.figures import save_contact_sheet
 from components.common.progress import say, track
 from components.common.recipe import Recipe, Source
 from components.common.store import Record
+from components.fuse.grouping import Placement, assign_groups, read_placement
 from components.fuse.layouts import Entry, read_entries
-from components.fuse.splitting import choose_split, prove_split, undersample
+from components.fuse.near_duplicates import Search, find_near_duplicates, parse_hashes
+from components.fuse.splitting import prove_split, undersample
 from serving.images import Pixels, UnreadableImageError, read_photo
 
 _SCRATCH = "scratch.bin"
@@ -57,11 +59,14 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     Raises:
         PawflowError: An archive is damaged or of another layout, too few images are usable, or the split leaks.
     """
-    scratch = folder / _SCRATCH
+    scratch, placement = folder / _SCRATCH, read_placement(recipe)
     with scratch.open("wb") as stream, zipfile.ZipFile(folder / ORIGINALS, "w") as originals:
-        rows = [row for archive in archives for row in _read_archive(archive, recipe, stream, originals)]
+        rows = [row for archive in archives for row in _read_archive(archive, recipe, placement, stream, originals)]
     manifest = pd.DataFrame(rows)
-    _resolve_duplicates(manifest)
+    old = placement.is_old(manifest)
+    _resolve_duplicates(manifest, old)
+    search = _find_near_duplicates(manifest, scratch, recipe.image_size)
+    assign_groups(manifest, search.pairs, old)
     usable = manifest["status"] == "used"
     classes = sorted(manifest.loc[usable, "label"].unique())
     if len(classes) < 2:
@@ -70,7 +75,7 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
         )
     manifest.loc[~usable, "split"] = None
     if recipe.balance == "undersample":
-        surplus = undersample(manifest, recipe.seed)
+        surplus = undersample(manifest, recipe.seed, old)
         manifest.loc[surplus, ["status", "reason", "split"]] = ["set_aside", "surplus of its class in the training split", None]
     proof = prove_split(manifest, classes)
     _write_shards(manifest, scratch, recipe.image_size, folder)
@@ -83,7 +88,9 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     return _make_record(manifest, report, figures)
 
 
-def _read_archive(archive: Archive, recipe: Recipe, scratch: BinaryIO, originals: zipfile.ZipFile) -> Iterator[dict[str, object]]:
+def _read_archive(
+    archive: Archive, recipe: Recipe, placement: Placement, scratch: BinaryIO, originals: zipfile.ZipFile
+) -> Iterator[dict[str, object]]:
     source = archive.source
     entries = list_within_limit(read_entries(source.layout, archive.path), recipe.sources.limit)
     for entry, row, pixels in _decode_all(track(entries, f"decoding {source.name}"), recipe.image_size):
@@ -94,7 +101,7 @@ def _read_archive(archive: Archive, recipe: Recipe, scratch: BinaryIO, originals
             scratch.write(pixels.tobytes())
         if image["status"] == "used":
             image["group"] = entry.breed or row["sha256"]
-            image["split"] = choose_split(str(image["group"]), recipe.split, recipe.seed)
+            image["split"] = placement.choose(str(image["group"]), str(row["sha256"]))
             if image["split"] == "test" and entry.data is not None:
                 originals.writestr(zipfile.ZipInfo(str(image["id"])), entry.data)
         yield image
@@ -155,15 +162,30 @@ def _judge(entry: Entry, row: dict[str, object], source: Source) -> dict[str, ob
     return {"label": label}
 
 
-def _resolve_duplicates(manifest: pd.DataFrame) -> None:
-    """Keep the first of identical files; keep none where their labels differ."""
+def _resolve_duplicates(manifest: pd.DataFrame, old: pd.Series) -> None:
+    """Keep the first of identical files, one of an earlier dataset before all others; of new ones with different labels keep none."""
     used = manifest[manifest["status"] == "used"]
     for _, copies in used[used.duplicated("sha256", keep=False)].groupby("sha256", sort=False):
+        copies = copies.loc[old[copies.index].sort_values(ascending=False, kind="stable").index]
+        first_is_old = bool(old[copies.index[0]])
         if copies["label"].nunique() > 1:
             reason = f"identical files have different labels: {', '.join(copies['id'] + ' is ' + copies['label'])}"
-            manifest.loc[copies.index, ["status", "reason"]] = ["conflict", reason]
+            manifest.loc[copies.index[int(first_is_old) :], ["status", "reason"]] = ["conflict", reason]
         else:
             manifest.loc[copies.index[1:], ["status", "reason"]] = ["duplicate", f"identical to {copies['id'].iloc[0]}"]
+
+
+def _find_near_duplicates(manifest: pd.DataFrame, scratch: Path, size: int) -> Search:
+    """Near-duplicates among the used rows of `manifest`; the pairs are positions in it."""
+    used = np.flatnonzero(manifest["status"] == "used")
+    positions = manifest["position"].to_numpy()
+    pixels = np.memmap(scratch, np.uint8, mode="r").reshape(-1, size, size, 3)
+    search = find_near_duplicates(
+        parse_hashes(manifest["perceptual_hash"].iloc[used].tolist()),
+        lambda rows: np.asarray(pixels[positions[used[rows]].astype(np.int64)]),
+    )
+    say(f"{len(search.pairs)} pairs of near-duplicates among {len(used)} images ({search.num_candidates} compared on pixels)")
+    return replace(search, pairs=used[search.pairs])
 
 
 def _write_shards(manifest: pd.DataFrame, scratch: Path, size: int, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Which split an image belongs to, and the proof that nothing crosses.
 
-Images that must not be told apart from one another form a group: all dogs of a breed, or one photo with its copies. A group's split
-follows from a hash of its name and the recipe's seed alone, so it does not change when the data grows.
+The split of a group follows from a hash of its name and the recipe's seed alone, so it does not change when the data grows; see
+`components.fuse.grouping` for what a group is.
 """
 
 from __future__ import annotations
@@ -56,15 +56,22 @@ def prove_split(manifest: pd.DataFrame, classes: list[str]) -> dict[str, object]
     return proof
 
 
-def undersample(manifest: pd.DataFrame, seed: int) -> pd.Series:
+def undersample(manifest: pd.DataFrame, seed: int, old: pd.Series | None = None) -> pd.Series:
     """Which training rows to set aside so that every class has as many as the rarest.
+
+    Args:
+        manifest: Rows with `split`, `label` and `sha256`.
+        seed: Of the choice.
+        old: Which rows an earlier dataset used; they are set aside last.
 
     Returns:
         Boolean mask, aligned with `manifest`. The choice follows a hash of each image, not its position.
     """
     train = manifest[manifest["split"] == "train"]
     smallest = train["label"].value_counts().min()
-    order = train["sha256"].map(lambda value: hashlib.sha256(f"{seed}:{value}".encode()).hexdigest()).sort_values().index
+    draw = train["sha256"].map(lambda value: hashlib.sha256(f"{seed}:{value}".encode()).hexdigest())
+    is_new = pd.Series(True, index=train.index) if old is None else ~old.loc[train.index]
+    order = pd.DataFrame({"is_new": is_new, "draw": draw}).sort_values(["is_new", "draw"]).index
     rank = train.loc[order].groupby("label").cumcount()
     surplus = rank[rank >= smallest].index
     return pd.Series(manifest.index.isin(surplus), index=manifest.index)
