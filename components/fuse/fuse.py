@@ -31,8 +31,9 @@ from components.common.recipe import Recipe, Source
 from components.common.store import Record
 from components.fuse.grouping import Placement, assign_groups, read_placement
 from components.fuse.layouts import Entry, read_entries
-from components.fuse.near_duplicates import Search, find_near_duplicates, parse_hashes
-from components.fuse.splitting import prove_split, undersample
+from components.fuse.near_duplicates import Search, find_near_duplicates, parse_hashes, summarise
+from components.fuse.proof import PROOF, list_conflicts, prove
+from components.fuse.splitting import undersample
 from serving.images import Pixels, UnreadableImageError, read_photo
 
 _SCRATCH = "scratch.bin"
@@ -77,12 +78,13 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     if recipe.balance == "undersample":
         surplus = undersample(manifest, recipe.seed, old)
         manifest.loc[surplus, ["status", "reason", "split"]] = ["set_aside", "surplus of its class in the training split", None]
-    proof = prove_split(manifest, classes)
+    conflicts = list_conflicts(manifest, search.pairs)
     _write_shards(manifest, scratch, recipe.image_size, folder)
     scratch.unlink()
     manifest = manifest.drop(columns="position").reindex(columns=list(MANIFEST_COLUMNS)).astype(MANIFEST_COLUMNS)
     manifest.to_parquet(folder / MANIFEST, index=False)
-    report = _make_report(manifest, classes, recipe, archives, proof)
+    report = _make_report(manifest, classes, recipe, archives)
+    report |= {"split_proof": prove(folder, classes), "near_duplicates": summarise(search), "conflicts": conflicts}
     (folder / REPORT).write_text(json.dumps(report, indent=1))
     figures = _draw_contact_sheets(manifest, folder, bool(report["generated"]))
     return _make_record(manifest, report, figures)
@@ -202,9 +204,7 @@ def _write_shards(manifest: pd.DataFrame, scratch: Path, size: int, folder: Path
         manifest.loc[chosen, "row"] = [row for _, row in places]
 
 
-def _make_report(
-    manifest: pd.DataFrame, classes: list[str], recipe: Recipe, archives: list[Archive], proof: dict[str, object]
-) -> dict[str, object]:
+def _make_report(manifest: pd.DataFrame, classes: list[str], recipe: Recipe, archives: list[Archive]) -> dict[str, object]:
     placed = manifest[manifest["split"].notna()]
     breeds = placed.dropna(subset=["breed"]).groupby("split")["breed"].agg(lambda column: sorted(set(column)))
     return {
@@ -217,7 +217,6 @@ def _make_report(
         "status": {source: counts.value_counts().to_dict() for source, counts in manifest.groupby("source")["status"]},
         "splits": {split: placed.loc[placed["split"] == split, "label"].value_counts().to_dict() for split in SPLITS},
         "breeds": breeds.to_dict(),
-        "split_proof": proof,
     }
 
 
@@ -231,7 +230,7 @@ def _draw_contact_sheets(manifest: pd.DataFrame, folder: Path, generated: bool) 
         captions = [f"{Path(path).stem[:18]}\n{split}" for path, split in zip(chosen["path"], chosen["split"], strict=True)]
         title = f"{source}: {label}, {len(rows)} images{' (generated)' if generated else ''}"
         save_contact_sheet(images, captions, folder / "contact_sheets" / f"{source}-{label}.png", title=title)
-    return ["contact_sheets", REPORT]
+    return ["contact_sheets", REPORT, PROOF]
 
 
 def _make_record(manifest: pd.DataFrame, report: dict[str, object], figures: list[str]) -> Record:

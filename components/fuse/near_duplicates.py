@@ -77,6 +77,12 @@ def find_near_duplicates(hashes: Hashes, read: Callable[[Rows], Pixels]) -> Sear
     return Search(candidates[same], len(candidates), num_capped + crowded)
 
 
+def summarise(search: Search) -> dict[str, object]:
+    """A search in figures, for the report."""
+    clustered = len(np.unique(search.pairs))
+    return {"pairs": len(search.pairs), "images": clustered, "compared_on_pixels": search.num_candidates, "capped": search.num_capped}
+
+
 def find_close_hashes(distinct: Hashes) -> tuple[Rows, int]:
     """Pairs of hashes at most `RADIUS` bits apart.
 

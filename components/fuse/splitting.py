@@ -31,7 +31,8 @@ def prove_split(manifest: pd.DataFrame, classes: list[str]) -> dict[str, object]
         classes: Names of all classes.
 
     Returns:
-        What was compared: for each kind of key, how many values there are, and how many cross (always zero).
+        What was compared: for each kind of key, how many values there are, how many pairs of images share one, and how many of these
+        pairs cross (always zero).
 
     Raises:
         PawflowError: Something crosses, or a split lacks a class.
@@ -39,13 +40,14 @@ def prove_split(manifest: pd.DataFrame, classes: list[str]) -> dict[str, object]
     placed = manifest[manifest["split"].notna()]
     proof: dict[str, object] = {}
     for key in ("group", "breed", "sha256"):
-        splits_per_value = placed.dropna(subset=[key]).groupby(key)["split"].nunique()
+        grouped = placed.dropna(subset=[key]).groupby(key)["split"]
+        splits_per_value, sizes = grouped.nunique(), grouped.size()
         crossing = splits_per_value[splits_per_value > 1]
         if len(crossing):
             raise PawflowError(
                 f"the split leaks: {len(crossing)} values of {key} lie in more than one split, {crossing.index[0]!r} for one"
             )
-        proof[key] = {"values": len(splits_per_value), "crossing": 0}
+        proof[key] = {"values": len(splits_per_value), "pairs": int((sizes * (sizes - 1) // 2).sum()), "crossing": 0}
     for split in SPLITS:
         missing = sorted(set(classes) - set(placed.loc[placed["split"] == split, "label"]))
         if missing:
