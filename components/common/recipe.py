@@ -53,6 +53,7 @@ class Sources(_Strict):
         default=None, description="folder that holds <name>.zip (or .tar.gz, or a folder) for every source; replaces the providers"
     )
     limit: int | None = Field(default=None, ge=24, description="use at most this many images of each source, chosen by hash")
+    previous: Path | None = Field(default=None, description="folder of an earlier dataset, whose images keep their splits")
     archives: tuple[Source, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,8 +29,11 @@ from components.common.figures import save_contact_sheet
 from components.common.progress import say, track
 from components.common.recipe import Recipe, Source
 from components.common.store import Record
+from components.fuse.grouping import Placement, assign_groups, read_placement
 from components.fuse.layouts import Entry, read_entries
-from components.fuse.splitting import choose_split, prove_split, undersample
+from components.fuse.near_duplicates import Search, find_near_duplicates, parse_hashes, summarise
+from components.fuse.proof import PROOF, list_conflicts, prove
+from components.fuse.splitting import undersample
 from serving.images import Pixels, UnreadableImageError, read_photo
 
 _SCRATCH = "scratch.bin"
@@ -57,13 +60,16 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     Raises:
         PawflowError: An archive is damaged or of another layout, too few images are usable, or the split leaks.
     """
-    scratch = folder / _SCRATCH
+    scratch, placement = folder / _SCRATCH, read_placement(recipe)
     with scratch.open("wb") as stream, zipfile.ZipFile(folder / ORIGINALS, "w") as originals:
-        rows = [row for archive in archives for row in _read_archive(archive, recipe, stream, originals)]
+        rows = [row for archive in archives for row in _read_archive(archive, recipe, placement, stream, originals)]
     if not rows:
         raise PawflowError(f"there is no file in {', '.join(archive.path.name for archive in archives)}; fetch the archives again")
     manifest = pd.DataFrame(rows)
-    _resolve_duplicates(manifest)
+    old = placement.is_old(manifest)
+    _resolve_duplicates(manifest, old)
+    search = _find_near_duplicates(manifest, scratch, recipe.image_size)
+    assign_groups(manifest, search.pairs, old)
     usable = manifest["status"] == "used"
     classes = sorted(manifest.loc[usable, "label"].unique())
     if len(classes) < 2:
@@ -72,20 +78,23 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
         )
     manifest.loc[~usable, "split"] = None
     if recipe.balance == "undersample":
-        surplus = undersample(manifest, recipe.seed)
+        surplus = undersample(manifest, recipe.seed, old)
         manifest.loc[surplus, ["status", "reason", "split"]] = ["set_aside", "surplus of its class in the training split", None]
-    proof = prove_split(manifest, classes)
+    conflicts = list_conflicts(manifest, search.pairs)
     _write_shards(manifest, scratch, recipe.image_size, folder)
     scratch.unlink()
     manifest = manifest.drop(columns="position").reindex(columns=list(MANIFEST_COLUMNS)).astype(MANIFEST_COLUMNS)
     manifest.to_parquet(folder / MANIFEST, index=False)
-    report = _make_report(manifest, classes, recipe, archives, proof)
+    report = _make_report(manifest, classes, recipe, archives)
+    report |= {"split_proof": prove(folder, classes), "near_duplicates": summarise(search), "conflicts": conflicts}
     (folder / REPORT).write_text(json.dumps(report, indent=1))
     figures = _draw_contact_sheets(manifest, folder, bool(report["generated"]))
     return _make_record(manifest, report, figures)
 
 
-def _read_archive(archive: Archive, recipe: Recipe, scratch: BinaryIO, originals: zipfile.ZipFile) -> Iterator[dict[str, object]]:
+def _read_archive(
+    archive: Archive, recipe: Recipe, placement: Placement, scratch: BinaryIO, originals: zipfile.ZipFile
+) -> Iterator[dict[str, object]]:
     source = archive.source
     entries = read_entries(source.layout, archive.path, recipe.sources.limit)
     for entry, row, pixels in _decode_all(track(entries, f"decoding {source.name}"), recipe.image_size):
@@ -96,7 +105,7 @@ def _read_archive(archive: Archive, recipe: Recipe, scratch: BinaryIO, originals
             scratch.write(pixels.tobytes())
         if image["status"] == "used":
             image["group"] = entry.group or entry.breed or row["sha256"]
-            image["split"] = choose_split(str(image["group"]), recipe.split, recipe.seed)
+            image["split"] = placement.choose(str(image["group"]), str(row["sha256"]))
             if image["split"] == "test" and entry.data is not None:
                 originals.writestr(zipfile.ZipInfo(str(image["id"])), entry.data)
         yield image
@@ -145,15 +154,30 @@ def _judge(entry: Entry, row: dict[str, object], source: Source) -> dict[str, ob
     return {"label": label}
 
 
-def _resolve_duplicates(manifest: pd.DataFrame) -> None:
-    """Keep the first of identical files; keep none where their labels differ."""
+def _resolve_duplicates(manifest: pd.DataFrame, old: pd.Series) -> None:
+    """Keep the first of identical files, one of an earlier dataset before all others; of new ones with different labels keep none."""
     used = manifest[manifest["status"] == "used"]
     for _, copies in used[used.duplicated("sha256", keep=False)].groupby("sha256", sort=False):
+        copies = copies.loc[old[copies.index].sort_values(ascending=False, kind="stable").index]
+        first_is_old = bool(old[copies.index[0]])
         if copies["label"].nunique() > 1:
             reason = f"identical files have different labels: {', '.join(copies['id'] + ' is ' + copies['label'])}"
-            manifest.loc[copies.index, ["status", "reason"]] = ["conflict", reason]
+            manifest.loc[copies.index[int(first_is_old) :], ["status", "reason"]] = ["conflict", reason]
         else:
             manifest.loc[copies.index[1:], ["status", "reason"]] = ["duplicate", f"identical to {copies['id'].iloc[0]}"]
+
+
+def _find_near_duplicates(manifest: pd.DataFrame, scratch: Path, size: int) -> Search:
+    """Near-duplicates among the used rows of `manifest`; the pairs are positions in it."""
+    used = np.flatnonzero(manifest["status"] == "used")
+    positions = manifest["position"].to_numpy()
+    pixels = np.memmap(scratch, np.uint8, mode="r").reshape(-1, size, size, 3)
+    search = find_near_duplicates(
+        parse_hashes(manifest["perceptual_hash"].iloc[used].tolist()),
+        lambda rows: np.asarray(pixels[positions[used[rows]].astype(np.int64)]),
+    )
+    say(f"{len(search.pairs)} pairs of near-duplicates among {len(used)} images ({search.num_candidates} compared on pixels)")
+    return replace(search, pairs=used[search.pairs])
 
 
 def _write_shards(manifest: pd.DataFrame, scratch: Path, size: int, folder: Path) -> None:
@@ -170,9 +194,7 @@ def _write_shards(manifest: pd.DataFrame, scratch: Path, size: int, folder: Path
         manifest.loc[chosen, "row"] = [row for _, row in places]
 
 
-def _make_report(
-    manifest: pd.DataFrame, classes: list[str], recipe: Recipe, archives: list[Archive], proof: dict[str, object]
-) -> dict[str, object]:
+def _make_report(manifest: pd.DataFrame, classes: list[str], recipe: Recipe, archives: list[Archive]) -> dict[str, object]:
     placed = manifest[manifest["split"].notna()]
     breeds = placed.dropna(subset=["breed"]).groupby("split")["breed"].agg(lambda column: sorted(set(column)))
     return {
@@ -185,7 +207,6 @@ def _make_report(
         "status": {source: counts.value_counts().to_dict() for source, counts in manifest.groupby("source")["status"]},
         "splits": {split: placed.loc[placed["split"] == split, "label"].value_counts().to_dict() for split in SPLITS},
         "breeds": breeds.to_dict(),
-        "split_proof": proof,
     }
 
 
@@ -199,7 +220,7 @@ def _draw_contact_sheets(manifest: pd.DataFrame, folder: Path, generated: bool) 
         captions = [f"{Path(path).stem[:18]}\n{split}" for path, split in zip(chosen["path"], chosen["split"], strict=True)]
         title = f"{source}: {label}, {len(rows)} images{' (generated)' if generated else ''}"
         save_contact_sheet(images, captions, folder / "contact_sheets" / f"{source}-{label}.png", title=title)
-    return ["contact_sheets", REPORT]
+    return ["contact_sheets", REPORT, PROOF]
 
 
 def _make_record(manifest: pd.DataFrame, report: dict[str, object], figures: list[str]) -> Record:

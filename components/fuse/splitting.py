@@ -1,7 +1,7 @@
 """Which split an image belongs to, and the proof that nothing crosses.
 
-Images that must not be told apart from one another form a group: all dogs of a breed, or one photo with its copies. A group's split
-follows from a hash of its name and the recipe's seed alone, so it does not change when the data grows.
+The split of a group follows from a hash of its name and the recipe's seed alone, so it does not change when the data grows; see
+`components.fuse.grouping` for what a group is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def prove_split(manifest: pd.DataFrame, classes: list[str]) -> dict[str, object]
         classes: Names of all classes.
 
     Returns:
-        What was compared: for each kind of key, how many values there are, and how many cross (always zero).
+        What was compared: for each kind of key, how many values there are, how many pairs of images share one, and how many of these
+        pairs cross (always zero).
 
     Raises:
         PawflowError: Something crosses, or a split lacks a class.
@@ -39,13 +40,14 @@ def prove_split(manifest: pd.DataFrame, classes: list[str]) -> dict[str, object]
     placed = manifest[manifest["split"].notna()]
     proof: dict[str, object] = {}
     for key in ("group", "breed", "sha256"):
-        splits_per_value = placed.dropna(subset=[key]).groupby(key)["split"].nunique()
+        grouped = placed.dropna(subset=[key]).groupby(key)["split"]
+        splits_per_value, sizes = grouped.nunique(), grouped.size()
         crossing = splits_per_value[splits_per_value > 1]
         if len(crossing):
             raise PawflowError(
                 f"the split leaks: {len(crossing)} values of {key} lie in more than one split, {crossing.index[0]!r} for one"
             )
-        proof[key] = {"values": len(splits_per_value), "crossing": 0}
+        proof[key] = {"values": len(splits_per_value), "pairs": int((sizes * (sizes - 1) // 2).sum()), "crossing": 0}
     for split in SPLITS:
         missing = sorted(set(classes) - set(placed.loc[placed["split"] == split, "label"]))
         if missing:
@@ -56,15 +58,22 @@ def prove_split(manifest: pd.DataFrame, classes: list[str]) -> dict[str, object]
     return proof
 
 
-def undersample(manifest: pd.DataFrame, seed: int) -> pd.Series:
+def undersample(manifest: pd.DataFrame, seed: int, old: pd.Series | None = None) -> pd.Series:
     """Which training rows to set aside so that every class has as many as the rarest.
+
+    Args:
+        manifest: Rows with `split`, `label` and `sha256`.
+        seed: Of the choice.
+        old: Which rows an earlier dataset used; they are set aside last.
 
     Returns:
         Boolean mask, aligned with `manifest`. The choice follows a hash of each image, not its position.
     """
     train = manifest[manifest["split"] == "train"]
     smallest = train["label"].value_counts().min()
-    order = train["sha256"].map(lambda value: hashlib.sha256(f"{seed}:{value}".encode()).hexdigest()).sort_values().index
+    draw = train["sha256"].map(lambda value: hashlib.sha256(f"{seed}:{value}".encode()).hexdigest())
+    is_new = pd.Series(True, index=train.index) if old is None else ~old.loc[train.index]
+    order = pd.DataFrame({"is_new": is_new, "draw": draw}).sort_values(["is_new", "draw"]).index
     rank = train.loc[order].groupby("label").cumcount()
     surplus = rank[rank >= smallest].index
     return pd.Series(manifest.index.isin(surplus), index=manifest.index)
