@@ -101,6 +101,11 @@ def test_a_table_that_cannot_be_used_says_why(files: dict[str, str], message: st
         labels_of("csv", path)
 
 
+def test_the_inner_archive_of_dogs_vs_cats_is_read_by_itself(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.zip", {"train/cat.0.jpg": b"", "train/dog.0.jpg": b"", "train/notes.txt": b""})
+    assert labels_of("dogs_vs_cats", path) == {"train/cat.0.jpg": "cat", "train/dog.0.jpg": "dog", "train/notes.txt": None}
+
+
 def test_petimages_keep_their_thumbs_db(tmp_path: Path) -> None:
     files = {"PetImages/Cat/0.jpg": b"", "PetImages/Cat/Thumbs.db": b"", "PetImages/Dog/0.jpg": b"", "readme[1].txt": b""}
     found = labels_of("petimages", write(tmp_path / "pets.zip", files))
