@@ -164,7 +164,8 @@ def _bomb(archive: Archive) -> PawflowError:
 
 
 def _add(stored_name: str, member: Member, members: dict[str, Member], archive: str) -> None:
-    name = posixpath.normpath(stored_name)
+    # Some programs for Windows write backslashes, against the format's rules.
+    name = posixpath.normpath(stored_name.replace("\\", "/"))
     if name in members:
         raise refuse(archive, f"it holds two files named {show(name)}", "give each file a name of its own and pack it again")
     if len(members) >= MAX_FILES:

@@ -7,14 +7,18 @@ being redrawn in place. Each line starts with `MARK` and the step's label, by wh
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import TextIO, TypeVar, cast
 
 from tqdm import tqdm
 
 MARK = "pawflow| "
+
+#: Seconds between two lines of a library's bar.
+_INTERVAL = 3.0
 
 Item = TypeVar("Item")
 
@@ -47,6 +51,25 @@ class _Lines:
 
     def flush(self) -> None:
         sys.stdout.flush()
+
+
+class _SparseLines(_Lines):
+    """The same for bars that are redrawn many times a second: one line every few seconds."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + _INTERVAL
+
+    def write(self, text: str) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _INTERVAL
+            super().write(text)
+
+
+@contextmanager
+def relayed() -> Iterator[None]:
+    """Show the progress bars that a library draws on standard error while the body runs."""
+    with redirect_stderr(cast(TextIO, _SparseLines())):
+        yield
 
 
 def track(items: Iterable[Item], description: str, *, total: int | None = None, unit: str = "image") -> Iterator[Item]:

@@ -226,9 +226,11 @@ def _shrink(recipe: Recipe) -> Recipe:
         update={
             "candidates": candidates,
             "image_size": min(recipe.image_size, 64),
+            # Enough that each of ten classes has some images in every split.
+            "split": Split(validation=max(recipe.split.validation, 0.2), test=max(recipe.split.test, 0.2)),
             "sources": recipe.sources.model_copy(
                 update={
-                    "limit": 120,
+                    "limit": 360,
                     "archives": tuple(s.model_copy(update={"num_images": min(s.num_images, 120)}) for s in recipe.sources.archives),
                 }
             ),

@@ -16,7 +16,7 @@ import tenacity
 
 from components.common.errors import PawflowError
 from components.common.names import list_folder
-from components.common.progress import say
+from components.common.progress import relayed, say
 from components.common.store import home
 from components.download.packing import pack
 from components.download.shelf import keep
@@ -64,7 +64,8 @@ def _fetch(competition: str, part: Path) -> None:
     )
     say(f"fetching the competition {competition} from Kaggle")
     try:
-        files = Path(attempts(kagglehub.competition_download, competition))
+        with relayed():
+            files = Path(attempts(kagglehub.competition_download, competition))
     except UnauthenticatedError as error:
         raise PawflowError(f"Kaggle gives {competition} to people it knows, and no token was found. {_NEW_TOKEN}\n{_BY_HAND}") from error
     except requests.HTTPError as error:

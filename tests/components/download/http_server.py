@@ -57,6 +57,18 @@ def _make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 return
             self._send(server.files[self.path])
 
+        def do_POST(self) -> None:
+            """As Kaggle's API answers: with where the archive is."""
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status = server.statuses.pop(0) if server.statuses else 302
+            if status != 302:
+                self.send_error(status)
+                return
+            self.send_response(302)
+            self.send_header("Location", f"{server.url}/archive.zip")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
         def _send(self, content: bytes) -> None:
             etag = f'"{hashlib.md5(content).hexdigest()}"'
             match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -67,6 +79,8 @@ def _make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            if server.ranges:
+                self.send_header("Accept-Ranges", "bytes")
             if server.versions:
                 self.send_header("ETag", etag)
             self.send_header("Content-Length", str(len(content) - start))
@@ -77,8 +91,9 @@ def _make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 end = chance.randrange(start + 1, end)
                 self.close_connection = True
             for position in range(start, end, 1 << 16):
-                self.wfile.write(content[position : min(position + (1 << 16), end)])
+                # Counted first: the client may be done with it, and look at the count, before this thread goes on.
                 server.num_bytes += min(1 << 16, end - position)
+                self.wfile.write(content[position : min(position + (1 << 16), end)])
                 time.sleep(server.pause)
 
     return Handler

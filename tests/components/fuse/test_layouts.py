@@ -64,6 +64,8 @@ def test_a_folder_for_each_class(name: str, tmp_path: Path) -> None:
 def test_a_folder_around_the_class_folders_is_stepped_into(tmp_path: Path) -> None:
     wrapped = write(tmp_path / "wrapped.zip", {"pets/cat/1.jpg": b"", "pets/dog/2.jpg": b"", "pets/.DS_Store": b"", "__MACOSX/x/y": b""})
     assert set(labels_of("class_folders", wrapped).values()) == {"cat", "dog", None}
+    backslashes = write(tmp_path / "windows.zip", {"cat\\1.jpg": b"", "dog\\2.jpg": b""})
+    assert labels_of("class_folders", backslashes) == {"cat/1.jpg": "cat", "dog/2.jpg": "dog"}
     single = write(tmp_path / "single.zip", {"dog/1.jpg": b"", "dog/2.jpg": b""})
     assert set(labels_of("class_folders", single).values()) == {"dog"}
     with pytest.raises(PawflowError, match="expected a folder for each class"):
@@ -99,6 +101,11 @@ def test_a_table_that_cannot_be_used_says_why(files: dict[str, str], message: st
         labels_of("csv", path)
 
 
+def test_the_inner_archive_of_dogs_vs_cats_is_read_by_itself(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.zip", {"train/cat.0.jpg": b"", "train/dog.0.jpg": b"", "train/notes.txt": b""})
+    assert labels_of("dogs_vs_cats", path) == {"train/cat.0.jpg": "cat", "train/dog.0.jpg": "dog", "train/notes.txt": None}
+
+
 def test_petimages_keep_their_thumbs_db(tmp_path: Path) -> None:
     files = {"PetImages/Cat/0.jpg": b"", "PetImages/Cat/Thumbs.db": b"", "PetImages/Dog/0.jpg": b"", "readme[1].txt": b""}
     found = labels_of("petimages", write(tmp_path / "pets.zip", files))
@@ -129,6 +136,21 @@ def test_cifar_images_keep_every_pixel(tmp_path: Path) -> None:
             assert data is not None
             np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), row.reshape(3, 32, 32).transpose(1, 2, 0))
     assert len(list(read_entries("cifar10", path, limit=20))) == 20
+
+
+def test_a_batch_as_python_2_wrote_it_is_read(tmp_path: Path) -> None:
+    row = np.arange(3072, dtype=np.uint16).astype(np.uint8)
+    batch = (
+        b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        b"(K\x01K\x01M\x00\x0c\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+        b"T\x00\x0c\x00\x00" + row.tobytes() + b"tbU\x06labels]K\x03au."
+    )
+    assert pickle.loads(batch, encoding="bytes")[b"data"].tolist() == [row.tolist()]
+    path, _ = write_cifar(tmp_path / "cifar10.tar.gz", data_batch_9=batch)
+    (entry,) = [entry for entry in read_entries("cifar10", path) if "data_batch_9" in entry.path]
+    assert entry.label == "class 3"
+    assert entry.data is not None
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(entry.data))), row.reshape(3, 32, 32).transpose(1, 2, 0))
 
 
 class Hostile:
