@@ -25,7 +25,7 @@ def test_overrides_reach_into_lists_and_keep_types() -> None:
     ("override", "message"),
     [
         ("imagesize=64", r"imagesize: unknown field; known ones: .*image_size"),
-        ("sources.rooot=/x", r"sources.rooot: unknown field; known ones: archives, limit, root"),
+        ("sources.rooot=/x", r"sources.rooot: unknown field; known ones: archives, limit, previous, root"),
         ("candidates.0.epoch=3", r"candidates.0.epoch: unknown field; known ones: .*epochs"),
         ("image_size=big", r"image_size: .*integer.*'big'"),
         ("candidates.9.epochs=3", "names no field"),
