@@ -15,10 +15,13 @@ from rich.console import Console as Terminal
 from components.common.cli import USER_ERROR
 from components.common.errors import PawflowError
 from pipeline.catalog import find_recipe, list_recipes
+from pipeline.data import commands as data
 
 app = typer.Typer(
     help="Run, inspect and use the pawflow pipeline.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+
+app.add_typer(data, name="data")
 
 RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a recipe (see `recipes`) or path of a YAML file.")]
 ModelName = Annotated[str, typer.Option("--model", help="Registered model; by default the one whose champion is newest.")]

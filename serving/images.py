@@ -38,6 +38,8 @@ class Photo:
         height: Likewise.
         mode: Pillow's name of the encoded pixel format ("RGB", "L", "CMYK", ...).
         format: Pillow's name of the file format ("JPEG", "PNG", ...).
+        has_exif: Whether the file carries EXIF entries.
+        tables: Mean of each JPEG quantisation table; empty for other formats.
     """
 
     pixels: Pixels
@@ -45,6 +47,8 @@ class Photo:
     height: int
     mode: str
     format: str
+    has_exif: bool = False
+    tables: tuple[float, ...] = ()
 
 
 def read_photo(data: bytes, size: int) -> Photo:
@@ -82,14 +86,16 @@ def _decode(image: Image.Image, size: int) -> Photo:
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImageError(f"the image has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} in all are accepted")
     width, height = image.size
-    if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
+    exif = image.getexif()
+    tables = tuple(sum(table) / len(table) for _, table in sorted(getattr(image, "quantization", {}).items()))
+    if exif.get(0x0112, 1) in (5, 6, 7, 8):
         width, height = height, width
     # A large JPEG is decoded at a half, a quarter or an eighth of its size, never below twice the size that is wanted.
     image.draft(None, (2 * size, 2 * size))
     image.load()
     upright = ImageOps.exif_transpose(image)
     squeezed = _to_rgb(upright).resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return Photo(np.asarray(squeezed), width, height, mode, file_format)
+    return Photo(np.asarray(squeezed), width, height, mode, file_format, bool(exif), tables)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -46,6 +46,7 @@ MANIFEST_COLUMNS = {
     "reason": "str",
     "shard": "str",
     "row": "Int64",
+    "unconfounded": "bool",
 }
 
 #: Rows of one shard: few enough to copy as one object, many enough that even the largest data set has few shards.

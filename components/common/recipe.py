@@ -127,7 +127,9 @@ class Recipe(_Strict):
     image_size: int = Field(default=224, ge=32, le=512, description="pixels; images are squeezed to a square of this side")
     sources: Sources
     split: Split = Split()
-    balance: Literal["none", "undersample"] = Field(default="none", description="of the classes, in the training split only")
+    balance: Literal["none", "undersample", "sources"] = Field(
+        default="none", description="of the classes, in the training split only; `sources`: within each source"
+    )
     augment: Augment = Augment()
     candidates: tuple[Candidate, ...] = Field(default=_DEFAULT_CANDIDATES, min_length=1)
     select: Metric = Field(default="accuracy", description="metric on the validation split that chooses the winner")

@@ -83,7 +83,8 @@ def _predict(predictor: Predictor, dataset: Dataset, split: str, candidate: str)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         scores = pool.map(lambda row: predictor.score(images[row]), range(len(images)))
         probabilities = np.stack(list(track(scores, f"{candidate}: predicting {split}", total=len(images))))
-    frame = dataset.rows(split)[["id", "split", "source", "breed", "label"]].copy()
+    frame = dataset.rows(split)[["id", "split", "source", "breed", "label", "unconfounded"]].copy()
+    frame["unconfounded"] = np.where(frame["unconfounded"], "yes", "no")
     frame.insert(0, "candidate", candidate)
     for number, name in enumerate(dataset.classes):
         frame[f"probability_{name}"] = probabilities[:, number]
@@ -101,7 +102,7 @@ def _judge(frames: dict[str, pd.DataFrame], dataset: Dataset, recipe: Recipe) ->
     for split, frame in frames.items():
         result[split] = estimate_metrics(dataset.labels(split), _probabilities(frame, dataset.classes), recipe.seed)
     test, labels = frames["test"], dataset.labels("test")
-    result["slices"] = {column: {} for column in ("source", "breed")}
+    result["slices"] = {column: {} for column in ("source", "breed", "unconfounded")}
     for column, slices in result["slices"].items():
         for value, rows in test.dropna(subset=[column]).groupby(column):
             enough = len(rows) >= _SMALLEST_SLICE

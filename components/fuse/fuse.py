@@ -23,12 +23,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from components.common.dataset import MANIFEST, MANIFEST_COLUMNS, ORIGINALS, REPORT, SPLITS, ImageWriter, digest_manifest
+from components.common.dataset import MANIFEST, MANIFEST_COLUMNS, ORIGINALS, REPORT, SPLITS, Dataset, ImageWriter, digest_manifest
 from components.common.errors import PawflowError
 from components.common.figures import save_contact_sheet
 from components.common.progress import say, track
 from components.common.recipe import Recipe, Source
 from components.common.store import Record
+from components.fuse.audit import METADATA, audit, describe_encoding, find_unconfounded, flatten, tabulate_metadata
 from components.fuse.grouping import Placement, assign_groups, read_placement
 from components.fuse.layouts import Entry, read_entries
 from components.fuse.near_duplicates import Search, find_near_duplicates, parse_hashes, summarise
@@ -37,6 +38,10 @@ from components.fuse.splitting import undersample
 from serving.images import Pixels, UnreadableImageError, read_photo
 
 _SCRATCH = "scratch.bin"
+_SURPLUS = {
+    "undersample": "surplus of its class in the training split",
+    "sources": "surplus of its class in its source, in the training split",
+}
 
 
 @dataclass(frozen=True)
@@ -77,19 +82,22 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
             f"{usable.sum()} of {len(manifest)} files are usable, with the classes {classes}; at least two classes are needed"
         )
     manifest.loc[~usable, "split"] = None
-    if recipe.balance == "undersample":
-        surplus = undersample(manifest, recipe.seed, old)
-        manifest.loc[surplus, ["status", "reason", "split"]] = ["set_aside", "surplus of its class in the training split", None]
+    if recipe.balance != "none":
+        surplus = undersample(manifest, recipe.seed, old, per_source=recipe.balance == "sources")
+        manifest.loc[surplus, ["status", "reason", "split"]] = ["set_aside", _SURPLUS[recipe.balance], None]
     conflicts = list_conflicts(manifest, search.pairs)
     _write_shards(manifest, scratch, recipe.image_size, folder)
     scratch.unlink()
+    tabulate_metadata(manifest).to_parquet(folder / METADATA, index=False)
+    manifest["unconfounded"] = find_unconfounded(manifest, classes)
     manifest = manifest.drop(columns="position").reindex(columns=list(MANIFEST_COLUMNS)).astype(MANIFEST_COLUMNS)
     manifest.to_parquet(folder / MANIFEST, index=False)
     report = _make_report(manifest, classes, recipe, archives)
     report |= {"split_proof": prove(folder, classes), "near_duplicates": summarise(search), "conflicts": conflicts}
+    report["audit"] = audited = audit(Dataset(folder), recipe.seed)
     (folder / REPORT).write_text(json.dumps(report, indent=1))
     figures = _draw_contact_sheets(manifest, folder, bool(report["generated"]))
-    return _make_record(manifest, report, figures)
+    return _make_record(manifest, report, figures, flatten(audited))
 
 
 def _read_archive(
@@ -139,7 +147,7 @@ def _decode(entry: Entry, size: int) -> tuple[dict[str, object], Pixels | None]:
     # The hash is taken of the stored square: it then speaks of what training sees, and costs a fraction of one of the full image.
     perceptual_hash = str(imagehash.phash(Image.fromarray(photo.pixels)))
     measured = {"perceptual_hash": perceptual_hash, "width": photo.width, "height": photo.height, "mode": photo.mode}
-    return {**row, **measured, "status": "used", "reason": ""}, photo.pixels
+    return {**row, **measured, **describe_encoding(photo), "status": "used", "reason": ""}, photo.pixels
 
 
 def _judge(entry: Entry, row: dict[str, object], source: Source) -> dict[str, object]:
@@ -223,12 +231,12 @@ def _draw_contact_sheets(manifest: pd.DataFrame, folder: Path, generated: bool) 
     return ["contact_sheets", REPORT, PROOF]
 
 
-def _make_record(manifest: pd.DataFrame, report: dict[str, object], figures: list[str]) -> Record:
+def _make_record(manifest: pd.DataFrame, report: dict[str, object], figures: list[str], audited: dict[str, float]) -> Record:
     counts = manifest["status"].value_counts()
     per_split = manifest["split"].value_counts()
     say(f"{len(manifest)} files: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
     say("splits: " + ", ".join(f"{per_split[split]} {split}" for split in SPLITS) + "; no breed, group or content crosses")
     metrics = {f"files.{status}": float(count) for status, count in counts.items()}
-    metrics |= {f"images.{split}": float(count) for split, count in per_split.items()}
+    metrics |= {f"images.{split}": float(count) for split, count in per_split.items()} | audited
     params = {"digest": report["digest"], "classes": report["classes"], "image_size": report["image_size"]}
     return Record(params=params, metrics=metrics, tags={"pawflow.generated": str(report["generated"]).lower()}, figures=figures)

@@ -2,8 +2,8 @@
 
 In: a finished dataset folder, manifest and shards. Out: `split_proof.json`: which pairs were checked, by kind, and that none crosses. The
 step fails otherwise. Nothing here uses the code or the intermediate values that chose the splits: perceptual hashes are taken anew from
-the stored pixels, and images of different splits are compared all with all (half a second for 23,000 images; it is the one part of
-fusion whose time grows with the square, 10 s at 100,000).
+the stored pixels, and images of different splits are compared all with all. That comparison is the one part of fusion whose time grows
+with the square: about half a second for 23,000 images, 10 s for 100,000.
 """
 
 from __future__ import annotations

@@ -58,22 +58,33 @@ def prove_split(manifest: pd.DataFrame, classes: list[str]) -> dict[str, object]
     return proof
 
 
-def undersample(manifest: pd.DataFrame, seed: int, old: pd.Series | None = None) -> pd.Series:
+def undersample(manifest: pd.DataFrame, seed: int, old: pd.Series | None = None, *, per_source: bool = False) -> pd.Series:
     """Which training rows to set aside so that every class has as many as the rarest.
 
     Args:
-        manifest: Rows with `split`, `label` and `sha256`.
+        manifest: Rows with `split`, `label`, `source` and `sha256`.
         seed: Of the choice.
         old: Which rows an earlier dataset used; they are set aside last.
+        per_source: Even out the classes within each source, so that the source says nothing of the class. Of a source that lacks a
+            class nothing is kept.
 
     Returns:
         Boolean mask, aligned with `manifest`. The choice follows a hash of each image, not its position.
+
+    Raises:
+        PawflowError: No source holds every class.
     """
     train = manifest[manifest["split"] == "train"]
-    smallest = train["label"].value_counts().min()
     draw = train["sha256"].map(lambda value: hashlib.sha256(f"{seed}:{value}".encode()).hexdigest())
     is_new = pd.Series(True, index=train.index) if old is None else ~old.loc[train.index]
     order = pd.DataFrame({"is_new": is_new, "draw": draw}).sort_values(["is_new", "draw"]).index
-    rank = train.loc[order].groupby("label").cumcount()
-    surplus = rank[rank >= smallest].index
+    rank = train.loc[order].groupby(["source", "label"] if per_source else "label").cumcount()
+    counts = train.groupby(["source", "label"]).size().unstack(fill_value=0)
+    if per_source and not counts.min(axis=1).any():
+        raise PawflowError(
+            f"`balance: sources` keeps the sources that hold every class, but none does: {counts.to_dict('index')}; add a source with "
+            "every class, or use `weights: source`"
+        )
+    allowed = train.loc[order, "source"].map(counts.min(axis=1)) if per_source else counts.sum().min()
+    surplus = rank[rank >= allowed].index
     return pd.Series(manifest.index.isin(surplus), index=manifest.index)

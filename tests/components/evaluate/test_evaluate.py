@@ -67,6 +67,7 @@ def test_candidates_are_judged_through_the_served_file(dataset: Dataset, recipe:
         slices = summary["candidates"][name]["slices"]
         assert set(slices["source"]) == {"dogs-vs-cats", "dog-breed-identification"}
         assert sum(values["n"] for values in slices["source"].values()) == len(test)
+        assert slices["unconfounded"]["yes"]["n"] == int(dataset.rows("test")["unconfounded"].sum())
         assert (out / "figures" / name / "confusion_matrix.png").stat().st_size > 5000
         assert flatten(summary["candidates"][name])["test.accuracy"] == record.metrics[f"{name}.test.accuracy"]
     both = [summary["candidates"][name]["test"]["accuracy"]["value"] for name in folders]
