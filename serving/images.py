@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,12 +52,13 @@ class Photo:
     tables: tuple[float, ...] = ()
 
 
-def read_photo(data: bytes, size: int) -> Photo:
-    """Decode `data` completely, turn it upright, and squeeze it to `size` x `size` pixels.
+def read_photo(data: bytes, size: int, resize: str = "squeeze") -> Photo:
+    """Decode `data` completely, turn it upright, and make it a square of `size` x `size` pixels.
 
     Args:
         data: The encoded file.
         size: Side of the square that is returned, in pixels.
+        resize: How a photo becomes a square; a key of `RESIZERS`.
 
     Raises:
         UnreadableImageError: The bytes are no image, a truncated one, one of a format that is not accepted, or one too large.
@@ -68,7 +70,7 @@ def read_photo(data: bytes, size: int) -> Photo:
             # Pillow warns of oversized images before the check below can refuse them with a better message.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                return _decode(image, size)
+                return _decode(image, size, RESIZERS[resize])
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -81,7 +83,7 @@ def read_photo(data: bytes, size: int) -> Photo:
         raise UnreadableImageError(f"the image is damaged and cannot be decoded in full ({error})") from None
 
 
-def _decode(image: Image.Image, size: int) -> Photo:
+def _decode(image: Image.Image, size: int, resize: Resizer) -> Photo:
     file_format, mode = image.format or "unknown", image.mode
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImageError(f"the image has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} in all are accepted")
@@ -94,8 +96,8 @@ def _decode(image: Image.Image, size: int) -> Photo:
     image.draft(None, (2 * size, 2 * size))
     image.load()
     upright = ImageOps.exif_transpose(image)
-    squeezed = _to_rgb(upright).resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return Photo(np.asarray(squeezed), width, height, mode, file_format, bool(exif), tables)
+    square = resize(_to_rgb(upright), size)
+    return Photo(np.asarray(square), width, height, mode, file_format, bool(exif), tables)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -108,3 +110,35 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
     return image.convert("RGB")
+
+
+def _squeeze(image: Image.Image, size: int) -> Image.Image:
+    """All of the photo, its aspect lost."""
+    return image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _pad(image: Image.Image, size: int) -> Image.Image:
+    """All of the photo with its aspect kept, on middle grey, which is zero to a network that scales to -1..1."""
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    square = Image.new("RGB", (size, size), (128, 128, 128))
+    inside = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    square.paste(inside, ((size - width) // 2, (size - height) // 2))
+    return square
+
+
+def _crop_centre(image: Image.Image, size: int) -> Image.Image:
+    """The largest square in the middle of the photo, its aspect kept."""
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    return image.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side), reducing_gap=2.0)
+
+
+Resizer = Callable[[Image.Image, int], Image.Image]
+
+#: How a photo becomes a square. Stored models name the one that they were trained with.
+RESIZERS: dict[str, Resizer] = {
+    "squeeze": _squeeze,
+    "pad": _pad,
+    "centre_crop": _crop_centre,
+}

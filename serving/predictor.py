@@ -31,6 +31,7 @@ class ModelCard:
         dataset_digest: Identity of the data it was trained and judged on.
         not_sure_below: Probability of the label under which an answer counts as not sure.
         generated: Whether it was trained on drawn images.
+        resize: How a photo becomes that square; a key of `serving.images.RESIZERS`.
     """
 
     classes: tuple[str, ...]
@@ -38,6 +39,7 @@ class ModelCard:
     dataset_digest: str
     not_sure_below: float
     generated: bool
+    resize: str = "squeeze"
 
     @classmethod
     def read(cls, path: Path) -> ModelCard:
@@ -73,7 +75,7 @@ class Predictor:
         Raises:
             UnreadableImageError: The bytes are not a photo that can be decoded.
         """
-        probabilities = self.score(read_photo(data, self.card.image_size).pixels)
+        probabilities = self.score(read_photo(data, self.card.image_size, self.card.resize).pixels)
         best = int(np.argmax(probabilities))
         return {
             "label": self.card.classes[best],

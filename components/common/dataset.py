@@ -149,6 +149,11 @@ class Dataset:
         """Side of the stored squares, in pixels."""
         return int(str(self.report["image_size"]))
 
+    @property
+    def resize(self) -> str:
+        """How photos became these squares."""
+        return str(self.report["resize"])
+
     def rows(self, split: str) -> pd.DataFrame:
         """Manifest rows of a split in the order of their pixels."""
         return self.manifest[self.manifest["split"] == split].sort_values(["shard", "row"], ignore_index=True)
@@ -168,9 +173,10 @@ class Dataset:
         return self.rows(split)["label"].map(self.classes.index).to_numpy(np.int64)
 
 
-def digest_manifest(manifest: pd.DataFrame, image_size: int) -> str:
+def digest_manifest(manifest: pd.DataFrame, image_size: int, resize: str = "squeeze") -> str:
     """Identity of a dataset: what is in it, where it is split, and at which size; independent of row order and of file locations."""
+    shape = f"image_size={image_size}\n" + (f"resize={resize}\n" if resize != "squeeze" else "")
     content = manifest[["id", "sha256", "label", "group", "split", "status"]].fillna("").sort_values("id")
-    digest = hashlib.sha256(f"image_size={image_size}\n".encode())
+    digest = hashlib.sha256(shape.encode())
     digest.update(content.to_csv(index=False, lineterminator="\n").encode())
     return digest.hexdigest()

@@ -16,6 +16,7 @@ from components.common.errors import PawflowError
 
 Metric = Literal["accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"]
 Mode = Literal["scratch", "frozen", "fine_tune"]
+Weights = Literal["none", "class", "source"]
 
 #: Metrics of which less is better; every other one is better when larger.
 LOWER_IS_BETTER = frozenset({"log_loss"})
@@ -124,11 +125,16 @@ class Recipe(_Strict):
         description="registered model that the winner becomes a version of; by default the name",
     )
     seed: int = Field(default=0, ge=0)
-    image_size: int = Field(default=224, ge=32, le=512, description="pixels; images are squeezed to a square of this side")
+    image_size: int = Field(default=224, ge=32, le=512, description="pixels; images become a square of this side")
+    resize: Literal["squeeze", "pad", "centre_crop"] = Field(default="squeeze", description="how; serving does the same")
     sources: Sources
+    decisions: Path | None = Field(default=None, description="decisions.yaml: single images to keep, drop or relabel")
     split: Split = Split()
     balance: Literal["none", "undersample", "sources"] = Field(
         default="none", description="of the classes, in the training split only; `sources`: within each source"
+    )
+    weights: Weights = Field(
+        default="none", description="of training images: classes count alike; `source`: so do the sources within each class"
     )
     augment: Augment = Augment()
     candidates: tuple[Candidate, ...] = Field(default=_DEFAULT_CANDIDATES, min_length=1)

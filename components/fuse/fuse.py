@@ -30,6 +30,7 @@ from components.common.progress import say, track
 from components.common.recipe import Recipe, Source
 from components.common.store import Record
 from components.fuse.audit import METADATA, audit, describe_encoding, find_unconfounded, flatten, tabulate_metadata
+from components.fuse.decisions import apply_decisions, read_decisions, report_decisions
 from components.fuse.grouping import Placement, assign_groups, read_placement
 from components.fuse.layouts import Entry, read_entries
 from components.fuse.near_duplicates import Search, find_near_duplicates, parse_hashes, summarise
@@ -71,7 +72,8 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     if not rows:
         raise PawflowError(f"there is no file in {', '.join(archive.path.name for archive in archives)}; fetch the archives again")
     manifest = pd.DataFrame(rows)
-    old = placement.is_old(manifest)
+    old, decisions = placement.is_old(manifest), read_decisions(recipe.decisions) if recipe.decisions else []
+    apply_decisions(manifest, decisions)
     _resolve_duplicates(manifest, old)
     search = _find_near_duplicates(manifest, scratch, recipe.image_size)
     assign_groups(manifest, search.pairs, old)
@@ -94,6 +96,7 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     manifest.to_parquet(folder / MANIFEST, index=False)
     report = _make_report(manifest, classes, recipe, archives)
     report |= {"split_proof": prove(folder, classes), "near_duplicates": summarise(search), "conflicts": conflicts}
+    report |= report_decisions(manifest, decisions, {archive.source.name: archive.source.layout for archive in archives})
     report["audit"] = audited = audit(Dataset(folder), recipe.seed)
     (folder / REPORT).write_text(json.dumps(report, indent=1))
     figures = _draw_contact_sheets(manifest, folder, bool(report["generated"]))
@@ -105,7 +108,7 @@ def _read_archive(
 ) -> Iterator[dict[str, object]]:
     source = archive.source
     entries = read_entries(source.layout, archive.path, recipe.sources.limit)
-    for entry, row, pixels in _decode_all(track(entries, f"decoding {source.name}"), recipe.image_size):
+    for entry, row, pixels in _decode_all(track(entries, f"decoding {source.name}"), recipe):
         image: dict[str, object] = {"id": f"{source.name}/{entry.path}", "source": source.name, "path": entry.path, "breed": entry.breed}
         image |= row | _judge(entry, row, source)
         if pixels is not None:
@@ -119,13 +122,13 @@ def _read_archive(
         yield image
 
 
-def _decode_all(entries: Iterable[Entry], size: int) -> Iterator[tuple[Entry, dict[str, object], Pixels | None]]:
+def _decode_all(entries: Iterable[Entry], recipe: Recipe) -> Iterator[tuple[Entry, dict[str, object], Pixels | None]]:
     """Decode on all cores, in order, with few images in flight."""
     num_threads = os.cpu_count() or 1
     pending: deque[tuple[Entry, Future[tuple[dict[str, object], Pixels | None]]]] = deque()
     with ThreadPoolExecutor(num_threads) as pool:
         for entry in entries:
-            pending.append((entry, pool.submit(_decode, entry, size)))
+            pending.append((entry, pool.submit(_decode, entry, recipe.image_size, recipe.resize)))
             if len(pending) >= 8 * num_threads:
                 first, future = pending.popleft()
                 yield first, *future.result()
@@ -133,7 +136,7 @@ def _decode_all(entries: Iterable[Entry], size: int) -> Iterator[tuple[Entry, di
             yield first, *future.result()
 
 
-def _decode(entry: Entry, size: int) -> tuple[dict[str, object], Pixels | None]:
+def _decode(entry: Entry, size: int, resize: str) -> tuple[dict[str, object], Pixels | None]:
     data = entry.data
     if data is None and entry.problem:
         return {"bytes": 0, "status": "unreadable", "reason": entry.problem}, None
@@ -141,7 +144,7 @@ def _decode(entry: Entry, size: int) -> tuple[dict[str, object], Pixels | None]:
         return {"bytes": 0, "status": "missing", "reason": "named in the labels, but not in the archive"}, None
     row: dict[str, object] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     try:
-        photo = read_photo(data, size)
+        photo = read_photo(data, size, resize)
     except UnreadableImageError as error:
         return {**row, "status": "unreadable", "reason": str(error)}, None
     # The hash is taken of the stored square: it then speaks of what training sees, and costs a fraction of one of the full image.
@@ -206,10 +209,11 @@ def _make_report(manifest: pd.DataFrame, classes: list[str], recipe: Recipe, arc
     placed = manifest[manifest["split"].notna()]
     breeds = placed.dropna(subset=["breed"]).groupby("split")["breed"].agg(lambda column: sorted(set(column)))
     return {
-        "digest": digest_manifest(manifest, recipe.image_size),
+        "digest": digest_manifest(manifest, recipe.image_size, recipe.resize),
         "recipe": recipe.name,
         "generated": any(bool(archive.details["generated"]) for archive in archives),
         "image_size": recipe.image_size,
+        "resize": recipe.resize,
         "classes": classes,
         "sources": [archive.details for archive in archives],
         "status": {source: counts.value_counts().to_dict() for source, counts in manifest.groupby("source")["status"]},

@@ -11,6 +11,7 @@ from components.common.errors import PawflowError
 from components.common.recipe import load_recipe
 from components.common.step import execute
 from components.common.store import hash_file
+from components.fuse.decisions import read_decisions
 from components.fuse.fuse import Archive, fuse
 from components.fuse.grouping import find_manifest
 
@@ -33,7 +34,7 @@ def run(*, recipe: RecipeOption, raw: RawOption, out: OutOption, job: JobOption 
         )
     # In the recipe's order: the first of identical files is the one that is kept.
     archives = [Archive(source, details[name][1], details[name][0]) for name, source in sources.items()]
-    previous = experiment.sources.previous
+    previous, decisions = experiment.sources.previous, experiment.decisions
     execute(
         "fuse",
         experiment,
@@ -42,7 +43,8 @@ def run(*, recipe: RecipeOption, raw: RawOption, out: OutOption, job: JobOption 
             "archives": [archive.details["sha256"] for archive in archives],
             "origins": [archive.details["origin"] for archive in archives],
             "previous": hash_file(find_manifest(previous)) if previous else None,
-            "recipe": experiment.model_dump(mode="json", include={"name", "seed", "image_size", "sources", "split", "balance"}),
+            "decisions": [decision.model_dump() for decision in read_decisions(decisions)] if decisions else None,
+            "recipe": experiment.model_dump(mode="json", include={"name", "seed", "image_size", "resize", "sources", "split", "balance"}),
         },
         work=lambda folder: fuse(archives, experiment, folder),
         out=out,

@@ -22,6 +22,7 @@ from components.common.dataset import Dataset, Images
 from components.common.errors import PawflowError
 from components.common.progress import say
 from components.common.recipe import Augment, Candidate, Recipe
+from components.common.weighting import weigh
 from components.train.network import HEAD
 from serving.images import Pixels
 
@@ -31,9 +32,12 @@ History = dict[str, list[float]]
 class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Shuffled batches of varied images; epoch e of a seed is always the same."""
 
-    def __init__(self, images: Images, labels: NDArray[np.int64], policy: Augment, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, images: Images, labels: NDArray[np.int64], policy: Augment, batch_size: int, seed: int, weights: NDArray[np.float64]
+    ) -> None:
         super().__init__(workers=os.cpu_count() or 1, use_multiprocessing=False)
         self._images, self._labels, self._policy, self._batch_size, self._seed = images, labels, policy, batch_size, seed
+        self._weights = weights.astype(np.float32)
         self._epoch = -1
         self.on_epoch_begin()
 
@@ -45,12 +49,12 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._epoch += 1
         self._order = np.random.default_rng([self._seed, self._epoch]).permutation(len(self._images))
 
-    def __getitem__(self, index: int) -> tuple[Pixels, NDArray[np.int64]]:
+    def __getitem__(self, index: int) -> tuple[Pixels, NDArray[np.int64], NDArray[np.float32]]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         pixels = self._images.take(rows)
         for position, row in enumerate(rows):
             pixels[position] = vary(pixels[position], self._policy, self._seed, self._epoch, int(row))
-        return pixels, self._labels[rows]
+        return pixels, self._labels[rows], self._weights[rows]
 
 
 class PlainBatches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -121,7 +125,8 @@ def _freeze(network: keras.Model, is_trained: Callable[[int, Any], bool]) -> Non
 def _fit(
     network: keras.Model, dataset: Dataset, recipe: Recipe, candidate: Candidate, logs: Path, *, phase: str, epochs: int, rate: float
 ) -> History:
-    train = TrainingBatches(dataset.images("train"), dataset.labels("train"), recipe.augment, candidate.batch_size, recipe.seed)
+    weights = weigh(dataset.rows("train"), recipe.weights)
+    train = TrainingBatches(dataset.images("train"), dataset.labels("train"), recipe.augment, candidate.batch_size, recipe.seed, weights)
     validation = PlainBatches(dataset.images("validation"), dataset.labels("validation"), candidate.batch_size)
     network.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, epochs * len(train))),

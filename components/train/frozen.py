@@ -60,7 +60,12 @@ def extract_features(network: keras.Model, images: Images, key: dict[str, object
 
 
 def fit_head(
-    network: keras.Model, features: Floats, labels: NDArray[np.int64], groups: Sequence[str], seed: int
+    network: keras.Model,
+    features: Floats,
+    labels: NDArray[np.int64],
+    groups: Sequence[str],
+    seed: int,
+    weights_of_rows: NDArray[np.float64] | None = None,
 ) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """Fit a logistic regression to features and fold it into the network.
 
@@ -72,6 +77,7 @@ def fit_head(
         labels: Class numbers, shape (n,).
         groups: What may not be divided between folds, one for each row.
         seed: Of the solver.
+        weights_of_rows: How much each row counts, shape (n,); None for all alike.
 
     Returns:
         Parameters to report, and the curve of cross-validated log-loss over the penalties tried.
@@ -82,7 +88,7 @@ def fit_head(
         scoring="neg_log_loss",
         cv=GroupKFold(_NUM_FOLDS),
     )
-    search.fit(features, labels, groups=np.asarray(groups))
+    search.fit(features, labels, groups=np.asarray(groups), logisticregression__sample_weight=weights_of_rows)
     scaler, regression = search.best_estimator_.named_steps.values()
     weights = regression.coef_ / scaler.scale_
     bias = regression.intercept_ - weights @ scaler.mean_

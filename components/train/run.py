@@ -52,6 +52,7 @@ def run(
             "candidate": chosen.model_dump(mode="json"),
             "augment": experiment.augment.model_dump(),
             "seed": experiment.seed,
+            "weights": experiment.weights,
             "not_sure_below": experiment.not_sure_below,
         },
         work=work,

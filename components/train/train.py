@@ -20,6 +20,7 @@ from components.common.dataset import Dataset, Images
 from components.common.progress import say
 from components.common.recipe import Candidate, Mode, Recipe
 from components.common.store import Record, artifact_digest
+from components.common.weighting import weigh
 from components.train.export import export_and_compare
 from components.train.fitting import History, fine_tune, fit_from_scratch
 from components.train.frozen import extract_features, fit_head
@@ -62,6 +63,7 @@ def train(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, f
         dataset_digest=dataset.digest,
         not_sure_below=recipe.not_sure_below,
         generated=bool(dataset.report["generated"]),
+        resize=dataset.resize,
     )
     card.write(folder / CARD_FILE)
     (folder / "candidate.json").write_text(candidate.model_dump_json(indent=1))
@@ -88,7 +90,8 @@ def _fit_frozen(
         parts.append(extract_features(network, variants, {**backbone, "views": artifact_digest(views)}, "features of the augmented views"))
     copies = 1 + recipe.augment.views
     labels, groups = np.tile(dataset.labels("train"), copies), list(dataset.rows("train")["group"]) * copies
-    params, history = fit_head(network, np.concatenate(parts), labels, groups, recipe.seed)
+    weights = np.tile(weigh(dataset.rows("train"), recipe.weights), copies)
+    params, history = fit_head(network, np.concatenate(parts), labels, groups, recipe.seed, weights)
     _write_curves(history, logs)
     return params, history
 

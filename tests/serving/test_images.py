@@ -119,3 +119,29 @@ def test_random_damage_never_escapes_as_another_error() -> None:
         except UnreadableImageError:
             num_refused += 1
     assert num_refused > 50
+
+
+@pytest.mark.parametrize(("resize", "crc"), [("squeeze", 3269225341), ("pad", 1081944955), ("centre_crop", 1825734909)])
+def test_truth_of_each_resize_mode_does_not_move(resize: str, crc: int) -> None:
+    ramp = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3)
+    pixels = read_photo(encode((ramp * 7919 % 251).astype(np.uint8)), 16, resize).pixels
+    assert zlib.crc32(pixels.tobytes()) == crc
+
+
+def test_padding_shows_all_and_cropping_keeps_the_middle() -> None:
+    wide = np.zeros((40, 80, 3), np.uint8)
+    wide[:, :20, 0], wide[:, 20:60, 1], wide[:, 60:, 2] = 255, 255, 255
+    padded = read_photo(encode(wide), 32, "pad").pixels
+    assert (padded[:8] == 128).all()
+    assert (padded[24:] == 128).all()
+    assert padded[16, [2, 16, 29]].argmax(axis=1).tolist() == [0, 1, 2]
+    cropped = read_photo(encode(wide), 32, "centre_crop").pixels
+    assert (cropped.argmax(axis=2) == 1).all()
+    tall = read_photo(encode(np.ascontiguousarray(wide.transpose(1, 0, 2))), 32, "centre_crop").pixels
+    np.testing.assert_array_equal(tall, cropped.transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize("resize", module.RESIZERS)
+@pytest.mark.parametrize(("width", "height"), [(1, 400), (400, 1), (3000, 20), (7, 7)])
+def test_no_shape_is_too_extreme(resize: str, width: int, height: int) -> None:
+    assert read_photo(encode(np.zeros((height, width, 3), np.uint8), "JPEG"), 32, resize).pixels.shape == (32, 32, 3)

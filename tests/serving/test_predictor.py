@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.common.dataset import Dataset
+from components.common.recipe import parse_recipe
+from components.download.sources.sample import write_archive
+from components.fuse.fuse import Archive, fuse
 from serving.images import UnreadableImageError
-from serving.predictor import ModelCard, Predictor
-from tests.conftest import write_mean_model
+from serving.predictor import CARD_FILE, ModelCard, Predictor
+from tests.conftest import RECIPE, write_mean_model
 
 
 def grey_photo(level: int) -> bytes:
@@ -64,3 +70,32 @@ def test_serving_needs_neither_tensorflow_nor_the_pipeline() -> None:
     code = "import sys, serving.predictor; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
     assert not {"tensorflow", "keras", "mlflow", "pandas", "kfp", "components"} & set(loaded.split())
+
+
+@pytest.mark.parametrize("resize", ["squeeze", "pad", "centre_crop"])
+def test_serving_feeds_the_tensor_that_training_stored(resize: str, tmp_path: Path) -> None:
+    archive = tmp_path / "dogs-vs-cats.zip"
+    write_archive("dogs-vs-cats", archive, num_images=120, seed=2)
+    recipe = parse_recipe(RECIPE, overrides=(f"resize={resize}",))
+    source = recipe.sources.archives[0]
+    fuse([Archive(source, archive, {"origin": "test", "generated": True})], recipe, tmp_path)
+    dataset = Dataset(tmp_path)
+    assert dataset.resize == resize
+    folder = write_mean_model(tmp_path / "model", dataset.image_size, 3.0)
+    card = dataclasses.replace(ModelCard.read(folder / CARD_FILE), resize=dataset.resize)
+    card.write(folder / CARD_FILE)
+    predictor = Predictor(folder)
+    fed = []
+    score = predictor.score
+    predictor.score = lambda pixels: (fed.append(pixels), score(pixels))[1]  # type: ignore[method-assign, func-returns-value]
+    for _, data in dataset.originals():
+        predictor.predict(data)
+    np.testing.assert_array_equal(np.stack(fed), dataset.images("test")[:])
+
+
+def test_a_card_from_before_resize_modes_squeezes(tmp_path: Path) -> None:
+    folder = write_mean_model(tmp_path, 32, 1.0)
+    values = json.loads((folder / CARD_FILE).read_text())
+    del values["resize"]
+    (folder / CARD_FILE).write_text(json.dumps(values))
+    assert ModelCard.read(folder / CARD_FILE).resize == "squeeze"
