@@ -2,9 +2,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-PYTHON ?= python3
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RECIPE ?= sample
 MODEL ?=
+UI_PORT ?= 5000
 UV_VERSION := 0.13.8
 UV := .uv/bin/uv
 BIN := .venv/bin
@@ -27,7 +28,7 @@ $(UV):
 # The stamp is written last, so an environment that a killed set-up left half-made is made again.
 .venv/.ready: requirements.lock pyproject.toml Makefile | $(UV)
 	@echo "setting up .venv from requirements.lock"
-	@$(UV) venv --quiet --clear --python 3.11 .venv
+	@$(UV) venv --quiet --clear --python "$(PYTHON)" .venv
 	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
@@ -54,8 +55,13 @@ format: .venv/.ready ## Format the code
 	$(BIN)/ruff format .
 
 .PHONY: ui
-ui: .venv/.ready ## Open the MLflow UI on http://127.0.0.1:5000
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow server --backend-store-uri "$(MLFLOW_TRACKING_URI)" --host 127.0.0.1 --port 5000
+ui: .venv/.ready ## Open the MLflow UI on http://127.0.0.1:5000 (UI_PORT=5000)
+ifneq ($(filter http%,$(MLFLOW_TRACKING_URI)),)
+	@echo "MLFLOW_TRACKING_URI is a server: open $(MLFLOW_TRACKING_URI)"
+else
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow server --backend-store-uri "$(MLFLOW_TRACKING_URI)" \
+		--no-serve-artifacts --default-artifact-root "$(CURDIR)/mlruns" --host 127.0.0.1 --port $(UI_PORT)
+endif
 
 .PHONY: serve
 serve: .venv/.ready ## Serve a champion on port 5001 (MODEL=name; default: the newest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console as Terminal
+from rich.markup import escape
 
 from components.common.cli import USER_ERROR
 from components.common.errors import PawflowError
@@ -37,6 +39,7 @@ class Runner(StrEnum):
 def run(
     recipe: RecipeName = "sample",
     overrides: Annotated[list[str] | None, typer.Argument(help="Recipe fields to change: key=value, such as sources.root=DIR.")] = None,
+    more: Annotated[str, typer.Option("--set", help="The same as one text, separated by spaces, for callers such as `mlflow run`.")] = "",
     runner: Annotated[Runner, typer.Option(help="Where to run the tasks.")] = Runner.LOCAL,
     smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the recipe to about a minute, to try it out.")] = False,
 ) -> None:
@@ -49,7 +52,7 @@ def run(
 
     # Bound to the real standard output, which is redirected while the pipeline runs.
     terminal = Terminal(file=sys.stdout)
-    experiment = find_recipe(recipe, tuple(overrides or ()), smoke=smoke)
+    experiment = find_recipe(recipe, (*(overrides or ()), *shlex.split(more)), smoke=smoke)
     show_summary(run_locally(experiment, terminal), experiment, terminal)
 
 
@@ -103,7 +106,7 @@ def predict(
             typer.echo(json.dumps({"photo": str(photo), "error": str(error)}) if as_json else f"{photo}: error: {error}", err=not as_json)
             continue
         if as_json:
-            typer.echo(json.dumps({"photo": str(photo), **answer}))
+            typer.echo(json.dumps({"photo": str(photo), "model": chosen, **answer}))
         else:
             doubt = ", not sure" if answer["not_sure"] else ""
             typer.echo(
@@ -138,7 +141,7 @@ def main() -> None:
     try:
         app(prog_name="python -m pipeline")
     except PawflowError as error:
-        Terminal(stderr=True).print(f"[bold red]error:[/bold red] {error}", highlight=False, soft_wrap=True)
+        Terminal(stderr=True).print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(USER_ERROR)
 
 

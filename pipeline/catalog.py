@@ -29,7 +29,7 @@ def find_recipe(name: str, overrides: tuple[str, ...] = (), *, smoke: bool = Fal
     path = Path(name) if name.endswith((".yaml", ".yml")) else _FOLDER / f"{name}.yaml"
     if not path.is_file():
         close = difflib.get_close_matches(name, list_recipes(), 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else "."
         raise PawflowError(
             f"there is no recipe {name!r}{hint} Known recipes: {', '.join(list_recipes())}; or pass the path of a .yaml file"
         )

@@ -46,6 +46,10 @@ def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
     require_kfp()
     quiet_libraries()
     tracking.configure()
+    tracking.require_server()
+    # `mlflow run` starts a run of its own; the tasks belong to the pipeline's.
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        os.environ.pop(name, None)
     os.environ["PAWFLOW_OWNER"] = f"{socket.gethostname()}:{os.getpid()}"
     warnings.filterwarnings("ignore", module="kfp")
     from kfp import local

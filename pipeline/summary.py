@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console as Terminal
+from rich.markup import escape
 from rich.table import Table
 
 from components.common.recipe import Recipe
@@ -51,8 +52,8 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal) -> None:
     headline = _state_headline(evaluation["candidates"][winner]["slices"]["unconfounded"])
     if headline:
         terminal.print(f"\n[bold]Headline:[/bold] {headline}", highlight=False, soft_wrap=True)
-    terminal.print(f"\n[bold]Verdict:[/bold] {verdict['reason']}", highlight=False, soft_wrap=True)
-    terminal.print(f"Whole run: {run.seconds:.0f} s. Log: {run.folder / 'pipeline.log'}\n", highlight=False, soft_wrap=True)
+    terminal.print(f"\n[bold]Verdict:[/bold] {escape(verdict['reason'])}", highlight=False, soft_wrap=True)
+    terminal.print(f"Whole run: {run.seconds:.0f} s. Log: {escape(str(run.folder / 'pipeline.log'))}\n", highlight=False, soft_wrap=True)
     for command, purpose in _next_commands(verdict["model"], has_champion=bool(verdict["promote"] or verdict["champion_before"])).items():
         terminal.print(f"  [cyan]{command}[/cyan]", f"[dim]# {purpose}[/dim]", highlight=False, soft_wrap=True)
 

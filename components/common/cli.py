@@ -24,10 +24,10 @@ USER_ERROR = 2
 RecipeOption = Annotated[str, typer.Option(help="The recipe as JSON or YAML text, or the path of a recipe file.")]
 JobOption = Annotated[str, typer.Option(help="Id of the pipeline run this belongs to; empty when run by hand.")]
 OutOption = Annotated[Path, typer.Option(help="Folder to write the artifact to; created if it does not exist.")]
-RawOption = Annotated[list[Path], typer.Option(help="Output folder of a download step; repeat it for each source.")]
+RawOption = Annotated[list[Path], typer.Option(help="Output folder of a download step, repeated; or the folder of all.")]
 DatasetOption = Annotated[Path, typer.Option(help="Output folder of the fuse step.")]
 ViewsOption = Annotated[Path, typer.Option(help="Output folder of the augment step.")]
-CandidatesOption = Annotated[list[Path], typer.Option(help="Output folder of a train step; repeat it for each candidate.")]
+CandidatesOption = Annotated[list[Path], typer.Option(help="Output folder of a train step, repeated; or the folder of all.")]
 EvaluationOption = Annotated[Path, typer.Option(help="Output folder of the evaluate step.")]
 VerdictOption = Annotated[Path, typer.Option(help="Output folder of the register step.")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.common import tracking
 from components.common.errors import PawflowError
@@ -57,7 +57,7 @@ def find_version(model: str, alias: str) -> str | None:
 
 
 def newest_champion() -> str:
-    """Name of the registered model whose champion was made last.
+    """Name of the registered model whose champion was made last; one of drawings, or of a smoke run, only where there is no other.
 
     Raises:
         PawflowError: There is no champion at all.
@@ -70,7 +70,11 @@ def newest_champion() -> str:
     ]
     if not champions:
         raise PawflowError("no model has a champion yet; train one with `make run` or `python -m pipeline run --recipe NAME`")
-    return str(max(champions, key=lambda version: version.creation_timestamp).name)
+
+    def rank(version: ModelVersion) -> tuple[bool, bool, int]:
+        return version.tags.get("generated") != "true", not version.name.endswith("-smoke"), version.creation_timestamp
+
+    return str(max(champions, key=rank).name)
 
 
 def require_champion(model: str) -> str:
@@ -156,31 +160,25 @@ def download_version(model: str, version: str) -> ServedModel:
     return ServedModel(version, inner, frozenset((inner / _TRAINED_ON).read_text().split()))
 
 
-def load_served(model: str, version: str) -> Any:
-    """The version as `mlflow models serve` would load it."""
-    tracking.configure()
-    import mlflow
-
-    return mlflow.pyfunc.load_model(f"models:/{model}/{version}")
-
-
 def promote(model: str, version: str, expected_champion: str | None) -> None:
     """Make a version the champion; the champion so far becomes `previous`.
 
     Raises:
         PawflowError: Another run has changed the champion since the verdict was reached, so the verdict no longer speaks of it.
     """
-    current = find_version(model, CHAMPION)
-    if current != expected_champion:
-        raise PawflowError(
-            f"{model} version {version} was compared with champion {expected_champion or 'none'}, but the champion is now {current}; "
-            "run the pipeline again to compare with that one"
-        )
     client = _client()
-    if current is not None:
-        client.set_registered_model_alias(model, PREVIOUS, current)
-    client.set_registered_model_alias(model, CHAMPION, version)
-    client.delete_registered_model_alias(model, CHALLENGER)
+    with tracking.machine_lock():
+        current = find_version(model, CHAMPION)
+        if current != expected_champion:
+            raise PawflowError(
+                f"{model} version {version} was compared with champion {expected_champion or 'none'}, but the champion is now {current}; "
+                "run the pipeline again to compare with that one"
+            )
+        if current is not None:
+            client.set_registered_model_alias(model, PREVIOUS, current)
+        client.set_registered_model_alias(model, CHAMPION, version)
+        if find_version(model, CHALLENGER) == version:
+            client.delete_registered_model_alias(model, CHALLENGER)
 
 
 def get_version(model: str, version: str) -> ModelVersion:

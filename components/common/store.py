@@ -30,7 +30,7 @@ _INDEX = "artifact.json"
 _PER_RUN_FILES = frozenset({_INDEX, "tracking.json"})
 
 #: Libraries whose new version may change pixels or numbers.
-_LIBRARIES = ("numpy", "pillow", "opencv-python-headless", "scikit-learn", "keras", "onnxruntime")
+_LIBRARIES = ("numpy", "pillow", "opencv-python-headless", "scikit-learn", "keras", "onnx", "onnxruntime", "tf2onnx", "imagehash", "scipy")
 
 
 @dataclass(frozen=True)

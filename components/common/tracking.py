@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import requests
 from filelock import FileLock
 
+from components.common.errors import PawflowError
 from components.common.recipe import Recipe
 from components.common.store import Record, home
 
@@ -31,9 +33,47 @@ def configure() -> None:
     """Choose the store (`MLFLOW_TRACKING_URI`, else sqlite in the current folder) and silence what only developers of MLflow need."""
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+def require_server() -> None:
+    """Check that a tracking server answers, before MLflow's own retries would wait for it in silence for minutes.
+
+    Raises:
+        PawflowError: `MLFLOW_TRACKING_URI` is an address at which nothing answers.
+    """
+    configure()
+    address = os.environ["MLFLOW_TRACKING_URI"]
+    if not address.startswith(("http://", "https://")):
+        return
+    try:
+        requests.get(f"{address.rstrip('/')}/health", timeout=10).raise_for_status()
+    except requests.RequestException as error:
+        raise PawflowError(
+            f"no MLflow server answers at MLFLOW_TRACKING_URI={address} ({error}); start it, or correct the address"
+        ) from error
+
+
+def machine_lock() -> FileLock:
+    """A lock between the runs on this machine, for what MLflow cannot do atomically."""
+    home().mkdir(parents=True, exist_ok=True)
+    return FileLock(home() / "mlflow.lock")
+
+
+def _choose_experiment(recipe: Recipe) -> None:
+    import mlflow
+
+    try:
+        mlflow.set_experiment(recipe.name)
+    except mlflow.exceptions.MlflowException as error:
+        if "deleted" not in str(error):
+            raise
+        raise PawflowError(
+            f"the MLflow experiment {recipe.name!r} was deleted; restore it (`mlflow experiments restore`) or purge it (`mlflow gc`)"
+        ) from error
 
 
 def owner() -> str:
@@ -55,13 +95,15 @@ def open_pipeline_run(job: str, recipe: Recipe, tags: dict[str, str]) -> str:
     configure()
     import mlflow
 
-    home().mkdir(parents=True, exist_ok=True)
-    # Two first runs at once would both create the database and the experiment, and one would fail.
-    with FileLock(home() / "mlflow.lock"):
-        mlflow.set_experiment(recipe.name)
-    _close_abandoned_runs(recipe)
-    mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
-    with mlflow.start_run(run_name=f"{recipe.name} {job}", tags={"mlflow.source.name": "pipeline/training.py"}) as run:
+    injected = os.environ.get("MLFLOW_RUN_ID")
+    if not injected:
+        # Two first runs at once would both create the database and the experiment, and one would fail.
+        with machine_lock():
+            _choose_experiment(recipe)
+        _close_abandoned_runs(recipe)
+        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
+    tags_of_origin = {"mlflow.source.name": "pipeline/training.py"}
+    with mlflow.start_run(run_id=injected, run_name=f"{recipe.name} {job}", tags=tags_of_origin) as run:
         mlflow.set_tags({JOB_TAG: job, _OWNER_TAG: owner(), "pawflow.recipe": recipe.name, "pawflow.model": recipe.model, **tags})
         mlflow.log_params(
             {f"recipe.{name}": value for name, value in recipe.model_dump(mode="json").items() if not isinstance(value, dict | list)}
@@ -133,7 +175,7 @@ def step_run(step: str, recipe: Recipe, job: str) -> Iterator[None]:
             yield
         return
     parent = find_pipeline_run(job)
-    mlflow.set_experiment(recipe.name)
+    _choose_experiment(recipe)
     name = step.split()[0]
     tags = {"pawflow.step": name, "pawflow.recipe": recipe.name, "mlflow.source.name": f"components/{name}"}
     with mlflow.start_run(run_name=step, parent_run_id=parent, tags=tags):

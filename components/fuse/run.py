@@ -8,6 +8,7 @@ from components.common import tracking
 from components.common.cli import JobOption, OutOption, RawOption, RecipeOption
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
+from components.common.inputs import find_outputs
 from components.common.recipe import load_recipe
 from components.common.step import execute
 from components.common.store import hash_file
@@ -21,9 +22,7 @@ def run(*, recipe: RecipeOption, raw: RawOption, out: OutOption, job: JobOption 
     experiment = load_recipe(recipe)
     sources = {source.name: source for source in experiment.sources.archives}
     details = {}
-    for folder in raw:
-        if not (folder / "source.json").is_file():
-            raise PawflowError(f"{folder} holds no source.json; expected the output folder of a download step")
+    for folder in find_outputs(raw, "source.json", "download"):
         found = json.loads((folder / "source.json").read_text())
         # The same archive fetched at another time, or after other attempts, makes the same dataset.
         del found["fetched_at"], found["tried_before"]
@@ -41,10 +40,12 @@ def run(*, recipe: RecipeOption, raw: RawOption, out: OutOption, job: JobOption 
         job=job,
         inputs={
             "archives": [archive.details["sha256"] for archive in archives],
-            "origins": [archive.details["origin"] for archive in archives],
+            "generated": [archive.details["generated"] for archive in archives],
             "previous": hash_file(find_manifest(previous)) if previous else None,
             "decisions": [decision.model_dump() for decision in read_decisions(decisions)] if decisions else None,
-            "recipe": experiment.model_dump(mode="json", include={"name", "seed", "image_size", "resize", "sources", "split", "balance"}),
+            "sources": [source.model_dump(mode="json", include={"name", "layout", "labels"}) for source in sources.values()],
+            "limit": experiment.sources.limit,
+            "recipe": experiment.model_dump(mode="json", include={"name", "seed", "image_size", "resize", "split", "balance"}),
         },
         work=lambda folder: fuse(archives, experiment, folder),
         out=out,

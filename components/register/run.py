@@ -11,6 +11,7 @@ from pathlib import Path
 from components.common import registry, tracking
 from components.common.cli import CandidatesOption, DatasetOption, EvaluationOption, JobOption, OutOption, RecipeOption
 from components.common.dataset import Dataset
+from components.common.inputs import find_candidates
 from components.common.progress import labelled, say
 from components.common.recipe import load_recipe
 from components.common.store import artifact_digest
@@ -30,7 +31,7 @@ def run(
     """Register the best of `candidates`; write the verdict to `out` and return "promote" or "keep"."""
     experiment = load_recipe(recipe)
     fused = Dataset(dataset)
-    folders = {json.loads((folder / "candidate.json").read_text())["name"]: folder for folder in candidates}
+    folders = find_candidates(candidates, experiment)
     results = json.loads((evaluation / "metrics.json").read_text())["candidates"]
     with labelled("register"), tracking.step_run("register", experiment, job):
         winner = choose_winner(results, experiment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import subprocess
+from pathlib import Path
 
 _LIBRARIES = ("kfp", "mlflow", "keras", "scikit-learn", "onnxruntime", "numpy", "pillow")
 
@@ -14,14 +15,16 @@ def describe_code() -> dict[str, str]:
 
     Containers hold no checkout, so their images name the commit in `PAWFLOW_COMMIT`.
     """
-    commit = os.environ.get("PAWFLOW_COMMIT") or _git("rev-parse", "HEAD") or "unknown"
-    if _git("status", "--porcelain", "--untracked-files=no"):
-        commit += "-dirty"
+    commit = os.environ.get("PAWFLOW_COMMIT")
+    if not commit:
+        dirty = "-dirty" if _git("status", "--porcelain", "--untracked-files=no") else ""
+        commit = (_git("rev-parse", "HEAD") or "unknown") + dirty
     return {"git.commit": commit, **{f"version.{name}": importlib.metadata.version(name) for name in _LIBRARIES}}
 
 
 def _git(*arguments: str) -> str:
     try:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""

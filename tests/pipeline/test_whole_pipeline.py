@@ -58,7 +58,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     workspace = Workspace(tmp_path_factory.mktemp("workspace"))
     result = workspace.run("pipeline", "run", "--recipe", "sample", "--smoke")
     assert result.returncode == 0, result.stdout
-    return workspace, result.stdout
+    return workspace, result.stdout + result.stderr
 
 
 def test_the_output_tells_the_story_and_nothing_else(finished: tuple[Workspace, str]) -> None:
@@ -169,6 +169,19 @@ def test_the_endpoint_keeps_its_contract(endpoint: str, finished: tuple[Workspac
         assert refused.status_code == 400, (bad, refused.text)
         assert "Traceback" not in refused.text
         assert "stack_trace" not in refused.text
+
+
+def test_mlflow_run_runs_the_whole_pipeline_in_a_tree_of_its_own(finished: tuple[Workspace, str]) -> None:
+    workspace, _ = finished
+    # Everything but the first step fails fast: the damaged root is found before any work, and that is all that is needed here.
+    parameters = ["-P", "recipe=sample", "-P", f"overrides=sources.root={workspace.folder}/nowhere seed=1"]
+    result = workspace.run("mlflow", "run", str(ROOT), "--env-manager", "local", *parameters)
+    assert result.returncode != 0
+    assert "nowhere/dogs-vs-cats.zip does not exist" in result.stdout + result.stderr
+    experiment = workspace.client.get_experiment_by_name("sample")
+    assert experiment is not None
+    newest = workspace.client.search_runs([experiment.experiment_id], "tags.`pawflow.job` != ''", max_results=1)[0]
+    assert newest.info.status == "FAILED"
 
 
 def test_mlflow_run_enters_through_the_project_file(finished: tuple[Workspace, str]) -> None:

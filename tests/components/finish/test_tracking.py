@@ -9,6 +9,7 @@ import mlflow
 import pytest
 
 from components.common import tracking
+from components.common.errors import PawflowError
 from components.common.recipe import Recipe
 from components.common.store import Record
 from components.finish.run import run as finish
@@ -53,6 +54,26 @@ def test_an_injected_run_is_adopted(recipe: Recipe, monkeypatch: pytest.MonkeyPa
     run = mlflow.get_run(injected)
     assert run.data.params == {"fuse.a": "1"}
     assert run.data.metrics == {"b": 2.0}
+
+
+def test_a_server_that_does_not_answer_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(PawflowError, match="no MLflow server answers at MLFLOW_TRACKING_URI=http://127.0.0.1:9"):
+        tracking.require_server()
+
+
+def test_start_adopts_an_injected_run(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    injected = mlflow.MlflowClient().create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", injected)
+    start(recipe=recipe.model_dump_json(), job="6")
+    assert tracking.find_pipeline_run("6") == injected
+
+
+def test_a_deleted_experiment_says_how_to_get_it_back(recipe: Recipe) -> None:
+    start(recipe=recipe.model_dump_json(), job="7")
+    mlflow.delete_experiment("1")
+    with pytest.raises(PawflowError, match="was deleted; restore it"):
+        start(recipe=recipe.model_dump_json(), job="8")
 
 
 def test_an_unknown_job_has_no_run() -> None:
