@@ -63,6 +63,8 @@ def test_a_server_that_does_not_answer_is_an_error_at_once(monkeypatch: pytest.M
 
 
 def test_start_adopts_an_injected_run(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A task's process has no other experiment open, as this one may have from an earlier test.
+    mlflow.set_experiment("Default")
     injected = mlflow.MlflowClient().create_run("0").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", injected)
     start(recipe=recipe.model_dump_json(), job="6")
