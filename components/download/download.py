@@ -53,13 +53,15 @@ def download(request: Request, folder: Path) -> Record:
         PawflowError: No place has it, or what they have is damaged.
     """
     failures: list[tuple[str, str]] = []
-    for place in request.places():
+    places = list(request.places())
+    for place in places:
         try:
             provenance = find_provider(place).fetch(place, folder)
             verify_archive(folder / provenance.file)
         except PawflowError as error:
             failures.append((place.source.provider, str(error)))
-            say(f"{place.source.provider} does not serve {request.source.name}: {error}")
+            if len(places) > 1:
+                say(f"{place.source.provider} does not serve {request.source.name}: {error}")
             _empty(folder)
             continue
         return _describe(request, place.source.provider, provenance, failures, folder)
