@@ -6,22 +6,21 @@ pixels in every run with the same seed. The preview sheet shows each operation a
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
-from components.common.augmentation import vary
-from components.common.dataset import Dataset, ImageWriter
+from components.common.augmentation import Draws, draw, vary
+from components.common.dataset import Dataset
 from components.common.figures import save_contact_sheet
+from components.common.parallel import map_on_all_cores
 from components.common.progress import track
 from components.common.recipe import Augment, Recipe
+from components.common.shards import Images, ImageWriter
 from components.common.store import Record
 from serving.images import Pixels
 
 _PREVIEW = "preview.png"
+_IMAGES_PER_LOT = 32
+_PREVIEW_VIEWS = 3
 _OPERATIONS = ("flip", "rotate", "crop", "shift", "brightness", "contrast", "saturation")
 
 
@@ -29,40 +28,35 @@ def augment(dataset: Dataset, recipe: Recipe, folder: Path) -> Record:
     """Write `augment.views` variants of each training image: view v of row r is image number v * n + r of the `train` shards."""
     images = dataset.images("train")
     num_views = recipe.augment.views
-    writer = ImageWriter(folder, "train", num_views * len(images), dataset.image_size)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ImageWriter(folder, "train", dataset.image_size) as writer:
         for view in range(num_views):
-            variants = _vary_all(pool, images.batches(256), recipe, view)
-            for pixels in track(variants, f"varying train images, view {view + 1} of {num_views}", total=len(images)):
-                writer.append(pixels)
-    writer.close()
+            draws = draw(len(images), recipe.seed, view)
+            starts = track(range(0, len(images), _IMAGES_PER_LOT), f"varying train images, view {view + 1} of {num_views}", unit="lot")
+            for variants in map_on_all_cores(lambda start: _vary_lot(images, start, recipe.augment, draws), starts):  # noqa: B023
+                for pixels in variants:
+                    writer.append(pixels)
     _draw_preview(images[: min(4, len(images))], recipe, folder / _PREVIEW)
     policy = recipe.augment.model_dump()
     return Record(params=policy, metrics={"images.train.views": float(num_views * len(images))}, figures=[_PREVIEW])
 
 
-def _vary_all(pool: ThreadPoolExecutor, batches: Iterator[Pixels], recipe: Recipe, view: int) -> Iterator[Pixels]:
-    start = 0
-    for batch in batches:
-        yield from pool.map(
-            lambda row, pixels: vary(pixels, recipe.augment, recipe.seed, view, row), range(start, start + len(batch)), batch
-        )
-        start += len(batch)
+def _vary_lot(images: Images, start: int, policy: Augment, draws: Draws) -> Pixels:
+    lot = slice(start, start + _IMAGES_PER_LOT)
+    return vary(images[lot], policy, draws[lot])
 
 
 def _draw_preview(originals: Pixels, recipe: Recipe, path: Path) -> None:
     still = Augment(flip=False)
-    images, captions = [], []
-    for row, original in enumerate(originals):
-        images.append(original)
-        captions.append("original")
-        for operation in _OPERATIONS:
-            alone = still.model_copy(update={operation: getattr(recipe.augment, operation)})
-            images.append(vary(original, alone, recipe.seed, 0, row))
-            captions.append(f"{operation}\n{getattr(recipe.augment, operation)}")
-        for view in range(3):
-            images.append(vary(original, recipe.augment, recipe.seed, view, row))
-            captions.append(f"all, view {view + 1}")
-    save_contact_sheet(
-        [np.asarray(image) for image in images], captions, path, columns=len(_OPERATIONS) + 4, title="augmentation, training split only"
-    )
+    alone = {operation: getattr(recipe.augment, operation) for operation in _OPERATIONS}
+    columns = [("original", originals)]
+    columns += [
+        (f"{name}\n{value}", vary(originals, still.model_copy(update={name: value}), draw(len(originals), recipe.seed, 0)))
+        for name, value in alone.items()
+    ]
+    columns += [
+        (f"all, view {view + 1}", vary(originals, recipe.augment, draw(len(originals), recipe.seed, view)))
+        for view in range(_PREVIEW_VIEWS)
+    ]
+    captions = [caption for caption, _ in columns] * len(originals)
+    images = [variants[row] for row in range(len(originals)) for _, variants in columns]
+    save_contact_sheet(images, captions, path, columns=len(columns), title="augmentation, training split only")

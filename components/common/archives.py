@@ -16,6 +16,7 @@ import shutil
 import stat
 import struct
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -77,9 +78,9 @@ class Archive(ABC):
 
 
 class _Zip(Archive):
-    def __init__(self, path: Path, stack: ExitStack, budget: float) -> None:
-        self.name, self.budget = path.name, budget
-        self._zip = stack.enter_context(zipfile.ZipFile(path))
+    def __init__(self, stream: IO[bytes], name: str, stack: ExitStack, budget: float) -> None:
+        self.name, self.budget = name, budget
+        self._zip = stack.enter_context(zipfile.ZipFile(stream))
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in self._zip.infolist():
             # `zipfile` ends a name at its first NUL; the name as stored is the one to judge.
@@ -98,12 +99,11 @@ class _Zip(Archive):
 
 
 class _Tar(Archive):
-    def __init__(self, path: Path, stack: ExitStack, budget: float) -> None:
-        self.name, self.budget = path.name, budget
-        with path.open("rb") as packed:
-            unpack = _COMPRESSED_TAR.get(packed.read(2), open)
-        stream = _Bounded(stack.enter_context(unpack(path, "rb")), self)
-        self._tar = stack.enter_context(tarfile.TarFile(fileobj=stream))  # type: ignore[arg-type]
+    def __init__(self, stream: IO[bytes], name: str, stack: ExitStack, budget: float) -> None:
+        self.name, self.budget = name, budget
+        unpack = _COMPRESSED_TAR.get(_peek(stream))
+        bounded = _Bounded(stack.enter_context(unpack(stream)) if unpack else stream, self)
+        self._tar = stack.enter_context(tarfile.TarFile(fileobj=bounded))  # type: ignore[arg-type]
         self._members: dict[str, tarfile.TarInfo] = {}
         for member in self._tar:
             check_name(member.name, self.name)
@@ -193,12 +193,8 @@ def _readable(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def open_archive(path: Path, *, budget: float | None = None) -> Iterator[Archive]:
+def open_archive(path: Path) -> Iterator[Archive]:
     """Open a zip file, a tar file (plain, gzip, bzip2 or xz) or a folder for reading; what it is is seen from its content.
-
-    Args:
-        path: The archive.
-        budget: Most bytes that its files may hold together; by default as `MAX_RATIO` and `RATIO_FREE_BYTES` say.
 
     Raises:
         PawflowError: It is none of these, damaged, or refused for what it holds.
@@ -206,31 +202,41 @@ def open_archive(path: Path, *, budget: float | None = None) -> Iterator[Archive
     if path.is_dir():
         yield _Folder(path)
         return
-    with ExitStack() as stack:
-        with _readable(path.name), path.open("rb") as stream:
-            kind = _Zip if stream.read(2) == b"PK" else _Tar
-            allowed = max(RATIO_FREE_BYTES, MAX_RATIO * path.stat().st_size) if budget is None else budget
-            archive: Archive = kind(path, stack, allowed)
+    with path.open("rb") as stream, _open_stream(stream, path.name, max(RATIO_FREE_BYTES, MAX_RATIO * path.stat().st_size)) as archive:
         yield archive
 
 
 @contextmanager
-def open_inner(archive: Archive, name: str, folder: Path) -> Iterator[Archive]:
+def open_inner(archive: Archive, name: str) -> Iterator[Archive]:
     """Open an archive inside another one. It may unpack to what the outer one may, so nesting gains a bomb nothing.
+
+    It is laid in a file without a name for the time, which no killed process leaves behind: random access inside a compressed member
+    would be slow.
 
     Args:
         archive: The outer one.
         name: Of the inner archive.
-        folder: Where it is laid for the time: random access inside a compressed member would be slow.
     """
-    inner = folder / Path(name).name
-    with _readable(archive.name), archive.open(name) as source, inner.open("wb") as target:
-        shutil.copyfileobj(source, target, _CHUNK)
-    try:
-        with open_archive(inner, budget=archive.budget) as opened:
+    with tempfile.TemporaryFile() as inner:
+        with _readable(archive.name), archive.open(name) as source:
+            shutil.copyfileobj(source, inner, _CHUNK)
+        inner.seek(0)
+        with _open_stream(inner, posixpath.basename(name), archive.budget) as opened:
             yield opened
-    finally:
-        inner.unlink()
+
+
+@contextmanager
+def _open_stream(stream: IO[bytes], name: str, budget: float) -> Iterator[Archive]:
+    with ExitStack() as stack:
+        with _readable(name):
+            archive: Archive = (_Zip if _peek(stream) == b"PK" else _Tar)(stream, name, stack, budget)
+        yield archive
+
+
+def _peek(stream: IO[bytes]) -> bytes:
+    start = stream.read(2)
+    stream.seek(0)
+    return start
 
 
 def read_file(archive: Archive, name: str) -> bytes:
@@ -251,9 +257,11 @@ def verify_archive(path: Path) -> None:
     """Read a whole archive against its own checksums.
 
     Raises:
-        PawflowError: It is no archive, is refused, is cut short, or a member does not match its checksum.
+        PawflowError: It is no archive, is refused, is cut short, holds nothing, or a member does not match its checksum.
     """
     with open_archive(path) as archive:
+        if not archive.sizes:
+            raise PawflowError(f"{path.name} is an archive without any file; fetch it again")
         for name, size in archive.sizes.items():
             num_bytes = 0
             with _readable(path.name), archive.open(name) as stream:

@@ -1,8 +1,9 @@
-"""How a training image is varied: one implementation for the stored views and for training on the fly.
+"""How training images are varied: one implementation for the stored views and for training on the fly.
 
-In: uint8 pixels, a policy and a random generator. Out: uint8 pixels of the same shape. Geometry is one affine map with mirrored
-borders, so an image is resampled once; colour is one table look-up per channel and a blend with grey. The generator is derived from
-(seed, view or epoch, row), so the result does not depend on the order in which threads work.
+In: uint8 pixels, a policy and random numbers. Out: uint8 pixels of the same shape. Shifts are by whole pixels, so a policy of flips and
+shifts copies pixels without blurring any; with rotation or crop, geometry is one affine map, so an image is resampled once. Borders are
+mirrored. Colour is one table look-up per channel and a blend with grey. The numbers of a whole view or epoch are drawn at once from its
+key, so the result depends neither on the order in which threads work nor on how images are batched.
 """
 
 from __future__ import annotations
@@ -11,54 +12,83 @@ import math
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from components.common.recipe import Augment
 from serving.images import Pixels
 
+Draws = NDArray[np.float64]
 
-def vary(pixels: Pixels, policy: Augment, *key: int) -> Pixels:
-    """Return a variant of one image.
+#: Random numbers for one image: angle, zoom, mirror, shift in x and y, brightness, contrast, saturation.
+_NUM_DRAWS = 8
+
+
+def draw(num_images: int, *key: int) -> Draws:
+    """Random numbers for `vary`, shape (num_images, 8); the same key, (seed, view or epoch) say, gives the same numbers."""
+    return np.random.default_rng(key).random((num_images, _NUM_DRAWS))
+
+
+def vary(images: Pixels, policy: Augment, draws: Draws) -> Pixels:
+    """Return a variant of each image, or the very same array if the policy changes nothing.
 
     Args:
-        pixels: uint8 RGB, shape (height, width, 3).
-        policy: Ranges to draw from.
-        key: Integers that identify the draw, (seed, view, row) say; the same key gives the same variant.
+        images: uint8 RGB, shape (n, height, width, 3).
+        policy: Ranges that the draws are scaled to.
+        draws: Rows of what `draw` returned, one for each image.
     """
-    generator = np.random.default_rng(key)
-    return _recolour(_move(pixels, policy, generator), policy, generator)
+    return _recolour(_move(images, policy, draws), policy, draws)
 
 
-def _move(pixels: Pixels, policy: Augment, generator: np.random.Generator) -> Pixels:
+def _symmetric(draws: Draws, limit: float) -> Draws:
+    return (2.0 * draws - 1.0) * limit
+
+
+def _move(images: Pixels, policy: Augment, draws: Draws) -> Pixels:
+    height, width = images.shape[1:3]
+    mirrored = draws[:, 2] < 0.5 if policy.flip else np.zeros(len(images), bool)
+    shifts = np.rint(_symmetric(draws[:, 3:5], policy.shift) * (width, height)).astype(int)
+    if policy.rotate or policy.crop:
+        angles, zooms = np.radians(_symmetric(draws[:, 0], policy.rotate)), 1.0 - policy.crop * draws[:, 1]
+        moved = [_warp(*each) for each in zip(images, angles, zooms, mirrored, shifts, strict=True)]
+    elif policy.flip or policy.shift:
+        margin = math.ceil(policy.shift * max(width, height))
+        moved = [_slide(*each, margin) for each in zip(images, mirrored, shifts, strict=True)]
+    else:
+        return images
+    return np.stack(moved)
+
+
+def _slide(pixels: Pixels, mirrored: bool, shift: NDArray[np.int64], margin: int) -> Pixels:
+    if margin:
+        height, width = pixels.shape[:2]
+        left, top = margin + shift
+        padded = cv2.copyMakeBorder(pixels, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
+        pixels = np.asarray(padded[top : top + height, left : left + width], np.uint8)
+    return np.asarray(cv2.flip(pixels, 1), np.uint8) if mirrored else pixels
+
+
+def _warp(pixels: Pixels, angle: float, zoom: float, mirrored: bool, shift: NDArray[np.int64]) -> Pixels:
     height, width = pixels.shape[:2]
-    angle = math.radians(generator.uniform(-policy.rotate, policy.rotate))
-    zoom = 1.0 - generator.uniform(0.0, policy.crop)
-    mirror = -1.0 if policy.flip and generator.random() < 0.5 else 1.0
-    shift = generator.uniform(-policy.shift, policy.shift, 2) * (width, height)
     # Output pixel -> input pixel about the centre, which is the direction in which an image is resampled.
     cosine, sine = zoom * math.cos(angle), zoom * math.sin(angle)
+    mirror = -1.0 if mirrored else 1.0
     matrix = np.array([[mirror * cosine, -mirror * sine, 0.0], [sine, cosine, 0.0]])
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     matrix[:, 2] = centre + shift - matrix[:, :2] @ centre
-    if np.allclose(matrix, [[1, 0, 0], [0, 1, 0]]):
-        return pixels
-    moved = cv2.warpAffine(
-        np.ascontiguousarray(pixels),
-        matrix,
-        (width, height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
-    return np.asarray(moved, dtype=np.uint8)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(pixels, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
 
-def _recolour(pixels: Pixels, policy: Augment, generator: np.random.Generator) -> Pixels:
-    brightness = 1.0 + generator.uniform(-policy.brightness, policy.brightness)
-    contrast = 1.0 + generator.uniform(-policy.contrast, policy.contrast)
-    saturation = 1.0 + generator.uniform(-policy.saturation, policy.saturation)
-    if brightness == contrast == saturation == 1.0:
-        return pixels
+def _recolour(images: Pixels, policy: Augment, draws: Draws) -> Pixels:
+    if not (policy.brightness or policy.contrast or policy.saturation):
+        return images
+    factors = 1.0 + _symmetric(draws[:, 5:], 1.0) * (policy.brightness, policy.contrast, policy.saturation)
+    return np.stack([_tint(pixels, *row) for pixels, row in zip(images, factors, strict=True)])
+
+
+def _tint(pixels: Pixels, brightness: float, contrast: float, saturation: float) -> Pixels:
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    mean = float(grey.mean())
+    mean = cv2.mean(grey)[0]
     colour = cv2.addWeighted(pixels, saturation, cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), 1.0 - saturation, 0.0)
     levels = np.arange(256) * (brightness * contrast) + brightness * (1.0 - contrast) * mean
-    return np.asarray(cv2.LUT(colour, np.clip(np.rint(levels), 0, 255).astype(np.uint8)), dtype=np.uint8)
+    return np.asarray(cv2.LUT(colour, np.clip(np.rint(levels), 0, 255).astype(np.uint8)), np.uint8)

@@ -1,7 +1,7 @@
 """The on-disk data contract: a manifest with a row for every image seen, and shards of pixels that memory-map.
 
-`manifest.parquet` says where each image came from, what became of it and why, and at which row of which shard its pixels lie. A shard
-is a NumPy file of uint8 RGB, shape (n, size, size, 3), named after its split. Fuse writes datasets, augment writes further training
+`manifest.parquet` says where each image came from, what became of it and why, and at which row of which shard its pixels lie (see
+`components.common.shards`). Fuse writes datasets, augment writes further training
 views in the same format, and every later step reads both through `Dataset`. The encoded files of the test split are kept as well, so
 that any two models, whatever size of image they take, can be compared on what a caller would send.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.common.errors import PawflowError
-from serving.images import Pixels
+from components.common.shards import Images, list_shards
 
 MANIFEST = "manifest.parquet"
 REPORT = "report.json"
@@ -48,69 +48,6 @@ MANIFEST_COLUMNS = {
     "row": "Int64",
     "unconfounded": "bool",
 }
-
-#: Rows of one shard: few enough to copy as one object, many enough that even the largest data set has few shards.
-_ROWS_PER_SHARD = 8192
-
-
-class Images(Sequence[Pixels]):
-    """Pixels of several shards, read as one array that stays on disk."""
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        self._shards = [np.load(file, mmap_mode="r") for file in files]
-        self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def __getitem__(self, index: int | slice) -> Pixels:  # type: ignore[override]
-        if isinstance(index, slice):
-            return self.take(np.arange(*index.indices(len(self))))
-        pixels: Pixels = self.take(np.array([index]))[0]
-        return pixels
-
-    def take(self, rows: NDArray[np.int64]) -> Pixels:
-        """Copy rows into memory: uint8, shape (len(rows), size, size, 3)."""
-        shard_of_row = np.searchsorted(self._starts, rows, side="right") - 1
-        pixels = np.empty((len(rows), *self._shards[0].shape[1:]), np.uint8)
-        for shard in np.unique(shard_of_row):
-            chosen = shard_of_row == shard
-            pixels[chosen] = self._shards[shard][rows[chosen] - self._starts[shard]]
-        return pixels
-
-    def batches(self, size: int) -> Iterator[Pixels]:
-        """Yield consecutive batches of at most `size` images."""
-        for start in range(0, len(self), size):
-            yield self[start : start + size]
-
-
-class ImageWriter:
-    """Appends images of one split to shards in a folder."""
-
-    def __init__(self, folder: Path, split: str, num_images: int, image_size: int) -> None:
-        self._folder, self._split, self._num_images, self._size = folder, split, num_images, image_size
-        self._next = 0
-        self._shard: np.memmap[tuple[int, ...], np.dtype[np.uint8]] | None = None
-
-    def append(self, pixels: Pixels) -> tuple[str, int]:
-        """Write one image; returns the shard's file name and the image's row in it."""
-        number, row = divmod(self._next, _ROWS_PER_SHARD)
-        name = f"{self._split}-{number:04d}.npy"
-        if row == 0:
-            self.close()
-            rows = min(_ROWS_PER_SHARD, self._num_images - self._next)
-            shape = (rows, self._size, self._size, 3)
-            self._shard = np.lib.format.open_memmap(self._folder / name, mode="w+", dtype=np.uint8, shape=shape)
-        assert self._shard is not None
-        self._shard[row] = pixels
-        self._next += 1
-        return name, row
-
-    def close(self) -> None:
-        """Write out what is still in memory."""
-        if self._shard is not None:
-            self._shard.flush()
-            self._shard = None
 
 
 class Dataset:
@@ -160,7 +97,7 @@ class Dataset:
 
     def images(self, split: str) -> Images:
         """Pixels of a split in the order of `rows`."""
-        return Images(sorted(self.folder.glob(f"{split}-*.npy")))
+        return Images(list_shards(self.folder, split))
 
     def originals(self) -> Iterator[tuple[str, bytes]]:
         """Yield the id and the encoded bytes of each test image, in the order of `rows("test")`."""

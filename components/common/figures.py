@@ -1,17 +1,35 @@
-"""Pictures for people: contact sheets of images with a caption under each."""
+"""Pictures for people: contact sheets of images with a caption under each, and heat maps over images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from serving.images import Pixels
 
+#: Share of the heat in a picture that shows both.
+_HEAT = 0.45
+
 _TILE = 112
 _CAPTION = 26
 _MARGIN = 4
+
+
+def overlay_heat(pixels: Pixels, evidence: NDArray[np.float32]) -> Pixels:
+    """A picture under its heat map: red where the evidence is for the class, blue where it is against, clear where there is none.
+
+    Args:
+        pixels: uint8 RGB, shape (size, size, 3).
+        evidence: Shape (size, size); see `serving.activation`.
+    """
+    strength = evidence / max(float(np.abs(evidence).max()), 1e-9)
+    colour = np.where(strength[..., np.newaxis] > 0, [255.0, 0.0, 0.0], [0.0, 80.0, 255.0])
+    share = _HEAT * np.abs(strength)[..., np.newaxis]
+    return np.asarray((1 - share) * pixels + share * colour, dtype=np.uint8)
 
 
 def save_contact_sheet(images: Sequence[Pixels], captions: Sequence[str], path: Path, *, columns: int = 8, title: str = "") -> None:

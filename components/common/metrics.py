@@ -1,7 +1,8 @@
 """Metrics with intervals; scikit-learn does the arithmetic.
 
-Precision, recall and F1 are averages over the classes (macro), so that two classes are treated alike and many are possible; ROC AUC is
-one class against the rest, averaged likewise. Intervals are 95 %: Wilson's for accuracy, the percentile bootstrap for the others.
+Precision, recall and F1 are averages over the classes (macro), so that two classes are treated alike and many are possible; the areas
+under the ROC and the precision-recall curve are one class against the rest, averaged likewise. Intervals are 95 %: Wilson's for accuracy,
+the bootstrap over whole groups of images for the others. docs/evaluation.md defines each metric.
 """
 
 from __future__ import annotations
@@ -14,32 +15,48 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
-Labels = NDArray[np.int64]
-Probabilities = NDArray[np.floating]
+from components.common.bootstrap import RESAMPLED, Labels, Probabilities, draw_weights, measure_calibration_error
+
 Estimate = dict[str, float]
 
-_NUM_RESAMPLES = 200
+__all__ = ["METRICS", "Estimate", "Labels", "Probabilities", "estimate_accuracy", "estimate_metrics"]
 
 
-def _roc_auc(labels: Labels, probabilities: Probabilities) -> float:
-    one_hot = np.eye(probabilities.shape[1])[labels]
-    present = one_hot.any(axis=0)
-    if present.sum() < 2:
-        return math.nan
-    return float(sk.roc_auc_score(one_hot[:, present], probabilities[:, present], average="macro"))
+def _one_against_rest(score: Callable[..., float]) -> Callable[[Labels, Probabilities], float]:
+    def average(labels: Labels, probabilities: Probabilities) -> float:
+        one_hot = np.eye(probabilities.shape[1])[labels]
+        present = one_hot.any(axis=0)
+        return float(score(one_hot[:, present], probabilities[:, present], average="macro")) if present.sum() > 1 else math.nan
+
+    return average
 
 
-def _macro(score: Callable[..., float]) -> Callable[[Labels, Probabilities], float]:
-    return lambda labels, probabilities: float(score(labels, probabilities.argmax(axis=1), average="macro", zero_division=0.0))
+def _of_labels(score: Callable[..., float], **options: object) -> Callable[[Labels, Probabilities], float]:
+    return lambda labels, probabilities: float(score(labels, probabilities.argmax(axis=1), **options))
+
+
+def _of_probabilities(score: Callable[..., float], **options: object) -> Callable[[Labels, Probabilities], float]:
+    return lambda labels, probabilities: float(score(labels, probabilities, labels=range(probabilities.shape[1]), **options))
+
+
+def _calibration_error(labels: Labels, probabilities: Probabilities) -> float:
+    return float(measure_calibration_error(labels, probabilities, np.ones((1, len(labels))))[0])
 
 
 METRICS: dict[str, Callable[[Labels, Probabilities], float]] = {
-    "accuracy": lambda labels, probabilities: float(sk.accuracy_score(labels, probabilities.argmax(axis=1))),
-    "precision": _macro(sk.precision_score),
-    "recall": _macro(sk.recall_score),
-    "f1": _macro(sk.f1_score),
-    "roc_auc": _roc_auc,
-    "log_loss": lambda labels, probabilities: float(sk.log_loss(labels, probabilities, labels=range(probabilities.shape[1]))),
+    "accuracy": _of_labels(sk.accuracy_score),
+    # Recall of the classes that are there; unlike scikit-learn's own name for it, it does not warn of the others.
+    "balanced_accuracy": lambda labels, probabilities: float(
+        sk.recall_score(labels, probabilities.argmax(axis=1), labels=np.unique(labels), average="macro")
+    ),
+    "precision": _of_labels(sk.precision_score, average="macro", zero_division=0.0),
+    "recall": _of_labels(sk.recall_score, average="macro", zero_division=0.0),
+    "f1": _of_labels(sk.f1_score, average="macro", zero_division=0.0),
+    "roc_auc": _one_against_rest(sk.roc_auc_score),
+    "pr_auc": _one_against_rest(sk.average_precision_score),
+    "log_loss": _of_probabilities(sk.log_loss),
+    "brier": _of_probabilities(sk.brier_score_loss, scale_by_half=True),
+    "calibration_error": _calibration_error,
 }
 
 
@@ -51,23 +68,27 @@ def estimate_accuracy(labels: Labels, probabilities: Probabilities) -> Estimate:
     return {"value": value, "low": interval.low, "high": interval.high, "n": len(labels), "errors": len(labels) - num_right}
 
 
-def estimate_metrics(labels: Labels, probabilities: Probabilities, seed: int) -> dict[str, Estimate]:
+def estimate_metrics(
+    labels: Labels, probabilities: Probabilities, seed: int, groups: NDArray[np.str_] | None = None
+) -> dict[str, Estimate]:
     """Every metric of `METRICS` with its interval.
 
     Args:
         labels: Class numbers, shape (n,).
         probabilities: Shape (n, num_classes).
         seed: Of the bootstrap.
+        groups: One for each image, shape (n,); images of a group (near-duplicates, a breed) are drawn together, because they are alike.
+            By default each stands for itself.
 
     Returns:
         For each metric `value`, `low`, `high` and `n`.
     """
-    generator = np.random.default_rng(seed)
-    resamples = [generator.integers(0, len(labels), len(labels)) for _ in range(_NUM_RESAMPLES)]
+    weights = draw_weights(np.arange(len(labels)) if groups is None else groups, seed)
     estimates = {"accuracy": estimate_accuracy(labels, probabilities)}
     for name, metric in METRICS.items():
         if name not in estimates:
-            draws = [metric(labels[rows], probabilities[rows]) for rows in resamples]
-            low, high = np.nanpercentile(draws, [2.5, 97.5])
-            estimates[name] = {"value": metric(labels, probabilities), "low": float(low), "high": float(high), "n": len(labels)}
+            value = metric(labels, probabilities)
+            low, high = np.nanpercentile(RESAMPLED[name](labels, probabilities, weights), [2.5, 97.5]) if value == value else (value, value)
+            # Resamples hold repetitions, which makes some metrics look worse in all of them than on the images themselves.
+            estimates[name] = {"value": value, "low": min(float(low), value), "high": max(float(high), value), "n": len(labels)}
     return estimates

@@ -6,27 +6,27 @@ checked before any work starts. Steps receive it as one JSON string, because Kub
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from components.common.candidate import Candidate, Strict, expand_grid
 from components.common.errors import PawflowError
 
-Metric = Literal["accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"]
-Mode = Literal["scratch", "frozen", "fine_tune"]
+Metric = Literal[
+    "accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier", "calibration_error"
+]
 Weights = Literal["none", "class", "source"]
 
 #: Metrics of which less is better; every other one is better when larger.
-LOWER_IS_BETTER = frozenset({"log_loss"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error"})
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Place(_Strict):
+class Place(Strict):
     """Where an archive can be had; which of the fields a provider needs, components/download/sources says."""
 
     provider: str
@@ -47,7 +47,7 @@ class Source(Place):
     labels: dict[str, str] | None = Field(default=None, description="label in the archive -> class; labels left out are not used")
 
 
-class Sources(_Strict):
+class Sources(Strict):
     """Where images come from."""
 
     root: Path | None = Field(
@@ -63,14 +63,14 @@ class Sources(_Strict):
         return self
 
 
-class Split(_Strict):
+class Split(Strict):
     """Shares of the groups that go to validation and test; training gets the rest."""
 
     validation: float = Field(default=0.15, gt=0, lt=0.5)
     test: float = Field(default=0.15, gt=0, lt=0.5)
 
 
-class Augment(_Strict):
+class Augment(Strict):
     """How training images are varied; all ranges are symmetric and drawn uniformly."""
 
     views: int = Field(default=1, ge=0, le=16, description="stored variants of each training image, for `frozen` training")
@@ -83,39 +83,44 @@ class Augment(_Strict):
     saturation: float = Field(default=0.0, ge=0, lt=1, description="relative change")
 
 
-class Candidate(_Strict):
-    """One network and how it is trained."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
-    architecture: str
-    mode: Mode
-    options: dict[str, Any] = Field(default_factory=dict, description="of the architecture; see components/train/models")
-    dropout: float = Field(default=0.2, ge=0, lt=1, description="share of the features hidden from the head while training")
-    epochs: int = Field(default=20, ge=1, description="`scratch`: all epochs; `fine_tune`: those after unfreezing")
-    head_epochs: int = Field(default=3, ge=1, description="`fine_tune`: epochs in which only the head learns")
-    unfreeze: str = Field(default="block7", description="`fine_tune`: first layer-name prefix that learns after the head")
-    batch_size: int = Field(default=32, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    fine_tune_rate: float = Field(default=1e-4, gt=0, description="`fine_tune`: learning rate after unfreezing")
-    patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before training stops")
-
-
 #: The one that learns in seconds, and from few photos.
 _DEFAULT_CANDIDATES = (Candidate(name="lite0_frozen", architecture="efficientnet_lite0", mode="frozen"),)
 
 
-class Gate(_Strict):
-    """What a challenger must show before it may serve."""
+class Gate(Strict):
+    """What a challenger must show before it may serve; docs/adr/0006-gate.md gives the reasons.
+
+    A change for the worse counts where it is larger than its margin and larger than chance.
+    """
 
     metric: Metric = "accuracy"
     floor: float = Field(
         default=0.5, description="worst value of the metric that a champion may have; the lower bound of its interval counts"
     )
-    min_gain: float = Field(default=0.0, ge=0, description="improvement on the champion that is needed, beyond none at all")
+    require: Literal["better", "not_worse"] = Field(
+        default="better", description="than the champion; `not_worse` renews it with every challenger that is shown to be within `margin`"
+    )
+    min_gain: float = Field(default=0.0, ge=0, description="`better`: improvement that is needed, beyond none at all")
+    margin: float = Field(default=0.01, gt=0, description="loss of the metric that does not matter: `not_worse`, and int8 against float32")
     min_images: int = Field(default=50, ge=1, description="fewest common test images on which a comparison means anything")
+    slice_margin: float = Field(default=0.02, ge=0, description="loss of accuracy within one slice that does not matter")
+    slice_images: int = Field(default=50, ge=1, description="fewest test images of a slice that is compared")
+    max_log_loss: float | None = Field(
+        default=None, gt=0, description="worst log-loss of a champion; by default, of always answering the shares of the classes"
+    )
+    max_log_loss_rise: float = Field(default=0.05, ge=0, description="over the champion's log-loss, in nats")
+    max_latency_ms: float = Field(default=250.0, gt=0, description="of one photo on one thread, decoding apart")
+    max_slowdown: float = Field(default=4.0, ge=1, description="times the champion's latency, measured side by side")
+    max_megabytes: float = Field(default=500.0, gt=0, description="of the served network")
+    confounding: Literal["refuse", "report"] = Field(
+        default="refuse", description="where files give the class away: judge by the images of which that is not so; or by all of them"
+    )
+    max_gap: float = Field(
+        default=0.05, ge=0, description="recall of a class on images whose source gives it away, above its recall on the others"
+    )
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """One experiment. A name and sources are enough: the rest has defaults that suit a few hundred photos or more."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
@@ -137,17 +142,17 @@ class Recipe(_Strict):
         default="none", description="of training images: classes count alike; `source`: so do the sources within each class"
     )
     augment: Augment = Augment()
-    candidates: tuple[Candidate, ...] = Field(default=_DEFAULT_CANDIDATES, min_length=1)
+    candidates: tuple[Candidate, ...] = Field(default=_DEFAULT_CANDIDATES, min_length=1, description="an entry with `grid` is many")
+    parallelism: int = Field(default=0, ge=0, le=64, description="most candidates that train at once on a cluster; 0 for no limit")
     select: Metric = Field(default="accuracy", description="metric on the validation split that chooses the winner")
-    not_sure_below: float = Field(default=0.7, ge=0, le=1, description="probability of the label under which an answer is `not_sure`")
+    select_policy: Literal["best", "cheapest_within_margin"] = Field(
+        default="best", description="the latter: the fastest candidate that is shown to lie within `select_margin` of the best"
+    )
+    select_margin: float = Field(default=0.01, gt=0, description="loss of `select` that does not matter")
+    not_sure_share: float = Field(
+        default=0.05, ge=0, le=0.5, description="share of the validation photos that may be answered `not_sure`; it sets the thresholds"
+    )
     gate: Gate = Gate()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _model_is_named_after_recipe(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("name"), str):
-            return {"model": values["name"].replace("_", "-"), **values}
-        return values
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Recipe:
@@ -167,6 +172,13 @@ def _require_unique(kind: str, names: list[str]) -> None:
         raise ValueError(f"{kind} names must differ, but {', '.join(repeated)} occurs more than once")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as everywhere but in YAML 1.1, which demands 1.0e-3."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
+
+
 def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str, ...] = (), smoke: bool = False) -> Recipe:
     """Read a recipe from YAML or JSON text.
 
@@ -180,7 +192,7 @@ def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str,
         PawflowError: The text is not YAML, or a field is missing, unknown or out of range.
     """
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise PawflowError(f"{origin} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
@@ -188,9 +200,13 @@ def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str,
     for override in overrides:
         _apply_override(values, override)
     try:
-        recipe = Recipe.model_validate(values)
+        values = _complete(values)
+        # By way of JSON, where strict means: a path may be a text and a tuple a list, but `true` is no number and `1` no text.
+        recipe = Recipe.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise PawflowError(f"{origin} does not fit the recipe format:\n{_explain(error)}") from error
+    except ValueError as error:
+        raise PawflowError(f"{origin} does not fit the recipe format: {error}") from error
     return _shrink(recipe) if smoke else recipe
 
 
@@ -203,9 +219,18 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     try:
         for parent in parents:
             target = target[int(parent)] if isinstance(target, list) else target.setdefault(parent, {})
-        target[int(last) if isinstance(target, list) else last] = yaml.safe_load(value)
+        target[int(last) if isinstance(target, list) else last] = yaml.load(value, _Loader)
     except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise PawflowError(f"override {override!r} names no field of the recipe; an example: candidates.0.epochs=3") from error
+
+
+def _complete(values: dict[str, Any]) -> dict[str, Any]:
+    """Name the model after the recipe, and write out the grids."""
+    candidates = values.get("candidates")
+    if isinstance(candidates, list):
+        entries = [expand_grid(entry) if isinstance(entry, dict) else [entry] for entry in candidates]
+        values = {**values, "candidates": [one for expanded in entries for one in expanded]}
+    return {"model": str(values.get("name", "")).replace("_", "-"), **values}
 
 
 def _explain(error: ValidationError) -> str:
@@ -244,7 +269,7 @@ def _shrink(recipe: Recipe) -> Recipe:
             ),
             # A model that has hardly been trained must never take the place of one that has.
             "model": f"{recipe.model}-smoke",
-            "gate": recipe.gate.model_copy(update={"floor": 0.0, "min_images": 1}),
+            "gate": recipe.gate.model_copy(update={"floor": 0.0, "min_images": 1, "max_log_loss": 100.0, "confounding": "report"}),
         }
     )
 

@@ -1,14 +1,22 @@
-"""The MLflow model registry, as this project uses it: versions, and the aliases `champion`, `challenger` and `previous`."""
+"""The MLflow model registry, as this project uses it: versions, the aliases `champion`, `challenger` and `previous`, and their history.
+
+Every move of the alias `champion` is written into the registry itself, as a tag of the registered model: who, when, why, and what the
+verdict was. MLflow cannot compare and set an alias at once, so the runs of a machine take turns by a lock.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
-from dataclasses import dataclass
+import getpass
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from components.common import tracking
 from components.common.errors import PawflowError
+from serving.predictor import SERVE_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -16,10 +24,15 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
-#: What a served model needs, at the versions it was tested with; TensorFlow is not among them.
-_SERVING_REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
-_MODEL = "model"
-_TRAINED_ON = "trained_on.txt"
+#: In the folder of every version: SHA-256 of the files that it was trained on or chosen by, one in a line.
+TRAINED_ON = "trained_on.txt"
+#: Names of what is kept with a version besides the model.
+VERDICT_FILE, ANSWERS_FILE, CERTIFICATE_FILE, CARD_PAGE = "verdict.json", "test_answers.parquet", "certificate.json", "model_card.html"
+
+_HISTORY = "pawflow.history."
+#: Registries on a database server hold no longer value of a tag of a registered model, and no longer description.
+LONGEST_TEXT = 5000
+_LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True)
@@ -30,11 +43,50 @@ class ServedModel:
         version: Its number.
         folder: Holds `model.onnx` and `model.json`; see `serving.predictor`.
         trained_on: SHA-256 of every image file that it was trained on or chosen by.
+        int8: Whether its 8-bit network serves.
     """
 
     version: str
     folder: Path
     trained_on: frozenset[str]
+    int8: bool = False
+
+
+@dataclass(frozen=True)
+class Event:
+    """One move of the alias `champion`.
+
+    Attributes:
+        when: UTC, ISO 8601.
+        who: `user@host`.
+        action: What was done.
+        version: The champion since then.
+        before: The champion until then.
+        reason: Why.
+        verdict: The gate's sentence on `version`.
+        forced: Whether a rule was overruled.
+    """
+
+    when: str
+    who: str
+    action: Literal["promoted", "rolled back"]
+    version: str
+    before: str | None
+    reason: str
+    verdict: str
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A version as the registry lists it."""
+
+    model: str
+    version: str
+    aliases: tuple[str, ...]
+    created: str
+    description: str
+    tags: dict[str, str]
 
 
 def _client() -> MlflowClient:
@@ -92,75 +144,91 @@ def require_champion(model: str) -> str:
     return version
 
 
-def log_model(folder: Path, trained_on: frozenset[str], example: bytes, model: str, params: dict[str, str]) -> str:
-    """Log a candidate as an MLflow model in the open run and make it a version of `model`.
+def create_version(uri: str, model: str, form: str) -> str:
+    """Make a logged model a version of `model`, without an alias yet; return its number.
 
     Args:
-        folder: Holds `model.onnx` and `model.json`.
-        trained_on: SHA-256 of the files it has seen.
-        example: An encoded photo, kept with the model to show what it takes.
+        uri: Of the logged model.
         model: Name of the registered model.
-        params: Shown with the logged model.
-
-    Returns:
-        The new version's number.
+        form: `float32` or `int8`: which network serves.
     """
     tracking.configure()
     import mlflow
-    import pandas as pd
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import Map
 
-    from serving import predictor
+    return str(mlflow.register_model(uri, model, tags={SERVE_TAG: form}).version)
 
-    (folder / _TRAINED_ON).write_text("\n".join(sorted(trained_on)) + "\n")
-    inputs = Schema([ColSpec(DataType.binary, "image")])
-    outputs = Schema(
-        [
-            ColSpec(DataType.string, "label"),
-            ColSpec(DataType.double, "probability"),
-            ColSpec(Map(DataType.double), "probabilities"),
-            ColSpec(DataType.boolean, "not_sure"),
-            ColSpec(DataType.string, "model_version"),
-            ColSpec(DataType.string, "dataset_digest"),
-        ]
-    )
-    package = Path(predictor.__file__).parent
-    info = mlflow.pyfunc.log_model(
-        name=_MODEL,
-        python_model=str(package / "model.py"),
-        artifacts={_MODEL: str(folder)},
-        code_paths=[str(package)],
-        signature=ModelSignature(inputs=inputs, outputs=outputs),
-        input_example=pd.DataFrame({"image": [example]}),
-        pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _SERVING_REQUIREMENTS],
-        registered_model_name=model,
-        params=params,
-    )
-    return str(info.registered_model_version)
+
+def delete_version(model: str, version: str) -> None:
+    """Take a version out of the registry."""
+    _client().delete_model_version(model, version)
 
 
 def describe_version(model: str, version: str, description: str, tags: dict[str, str]) -> None:
     """Write a version's description and tags, and point `challenger` at it."""
     client = _client()
-    client.update_model_version(model, version, description=description)
+    client.update_model_version(model, version, description=description[:LONGEST_TEXT])
     for name, value in tags.items():
-        client.set_model_version_tag(model, version, name, value)
+        client.set_model_version_tag(model, version, name, value[:LONGEST_TEXT])
     client.set_registered_model_alias(model, CHALLENGER, version)
 
 
 def download_version(model: str, version: str) -> ServedModel:
-    """Fetch a version's files; local ones are read where they lie."""
+    """Fetch a version's files; local ones are read where they lie.
+
+    Raises:
+        PawflowError: It does not say which images it was trained on, so it cannot be compared with anything.
+    """
+    folder = fetch(model, version, "artifacts")
+    found = [path.parent for path in folder.rglob(TRAINED_ON)]
+    if len(found) != 1:
+        raise PawflowError(
+            f"{model} version {version} does not carry {TRAINED_ON}, the images it was trained on, so it cannot be compared fairly; "
+            f"it was not registered by this pipeline. Take its aliases away, or register under another name: set `model` in the recipe"
+        )
+    int8 = _client().get_model_version(model, version).tags.get(SERVE_TAG) == "int8"
+    return ServedModel(version, found[0], frozenset((found[0] / TRAINED_ON).read_text().split()), int8)
+
+
+def fetch(model: str, version: str, name: str) -> Path:
+    """A file or folder of a version.
+
+    Raises:
+        PawflowError: The version has none of that name.
+    """
     tracking.configure()
     import mlflow
 
-    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model}/{version}")) / "artifacts"
-    (inner,) = (path.parent for path in folder.rglob(_TRAINED_ON))
-    return ServedModel(version, inner, frozenset((inner / _TRAINED_ON).read_text().split()))
+    try:
+        return Path(mlflow.artifacts.download_artifacts(f"models:/{model}/{version}/{name}"))
+    except (OSError, mlflow.exceptions.MlflowException) as error:
+        raise PawflowError(f"{model} version {version} has no {name} ({error})") from error
 
 
-def promote(model: str, version: str, expected_champion: str | None) -> None:
+def get_version(model: str, version: str) -> Entry:
+    """The registry's entry of a version.
+
+    Raises:
+        PawflowError: There is none.
+    """
+    entries = {entry.version: entry for entry in list_versions(model)}
+    if version not in entries:
+        raise PawflowError(f"model {model!r} has no version {version}; it has {', '.join(entries) or 'none'}")
+    return entries[version]
+
+
+def list_versions(model: str = "") -> list[Entry]:
+    """All versions of a model, or of all models, the oldest first."""
+    client = _client()
+    entries = []
+    for registered in client.search_registered_models(f"name = '{model}'" if model else None, max_results=1000):
+        for item in client.search_model_versions(f"name = '{registered.name}'"):
+            aliases = tuple(alias for alias, version in registered.aliases.items() if str(version) == str(item.version))
+            created = datetime.fromtimestamp(item.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
+            entries.append(Entry(registered.name, str(item.version), aliases, created, str(item.description or ""), dict(item.tags)))
+    return sorted(entries, key=lambda entry: (entry.model, int(entry.version)))
+
+
+def promote(model: str, version: str, expected_champion: str | None, *, reason: str, forced: bool = False) -> Event:
     """Make a version the champion; the champion so far becomes `previous`.
 
     Raises:
@@ -179,8 +247,64 @@ def promote(model: str, version: str, expected_champion: str | None) -> None:
         client.set_registered_model_alias(model, CHAMPION, version)
         if find_version(model, CHALLENGER) == version:
             client.delete_registered_model_alias(model, CHALLENGER)
+        return _record(model, "promoted", version, current, reason, forced=forced)
 
 
-def get_version(model: str, version: str) -> ModelVersion:
-    """The registry's entry of a version."""
-    return _client().get_model_version(model, version)
+def roll_back(model: str, reason: str) -> Event:
+    """Make the version `previous` the champion again; `previous` is then the one that it had replaced.
+
+    So rolling back twice goes back two promotions, and never to the version that was just taken away.
+
+    Raises:
+        PawflowError: There is nothing to go back to.
+    """
+    client = _client()
+    with tracking.machine_lock():
+        current, target = find_version(model, CHAMPION), find_version(model, PREVIOUS)
+        if current is None or target is None or target == current:
+            raise PawflowError(
+                f"model {model!r} has no previous champion to go back to (champion: {current or 'none'}, previous: {target or 'none'}); "
+                "name a version: `python -m pipeline registry promote VERSION`"
+            )
+        earlier = next(
+            (event.before for event in reversed(read_history(model)) if event.action == "promoted" and event.version == target), None
+        )
+        client.set_registered_model_alias(model, CHAMPION, target)
+        if earlier is not None:
+            client.set_registered_model_alias(model, PREVIOUS, earlier)
+        else:
+            client.delete_registered_model_alias(model, PREVIOUS)
+        client.set_model_version_tag(model, current, "rolled_back", _shorten(reason))
+        return _record(model, "rolled back", target, current, reason)
+
+
+def read_history(model: str) -> list[Event]:
+    """Every move of the alias `champion`, the oldest first."""
+    tags = _client().get_registered_model(model).tags
+    # The names hold the time, so their order is that of the events.
+    return [Event(**json.loads(tags[name])) for name in sorted(tags) if name.startswith(_HISTORY)]
+
+
+def _record(
+    model: str, action: Literal["promoted", "rolled back"], version: str, before: str | None, reason: str, *, forced: bool = False
+) -> Event:
+    client = _client()
+    verdict = client.get_model_version(model, version).tags.get("reason", "")
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    event = Event(now, _who(), action, version, before, _shorten(reason), _shorten(verdict), forced)
+    client.set_registered_model_tag(model, f"{_HISTORY}{now.replace('+00:00', 'Z')}", json.dumps(asdict(event), ensure_ascii=False))
+    return event
+
+
+def _shorten(text: str) -> str:
+    """On one line, and so short that the JSON of an event fits into a tag whatever has to be escaped."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())[:_LONGEST_REASON]
+
+
+def _who() -> str:
+    try:
+        user = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    except (OSError, KeyError):
+        # In a container whose user has no name.
+        user = str(os.getuid())
+    return f"{user}@{os.uname().nodename}"

@@ -26,6 +26,8 @@ def execute(
     work: Callable[[Path], Record],
     out: Path,
     subject: str = "",
+    position: str = "",
+    system_metrics: bool = False,
     after: Callable[[Record], None] | None = None,
 ) -> None:
     """Do a step's work, or reuse its result, and report it to MLflow.
@@ -38,10 +40,12 @@ def execute(
         work: Fills the folder that it is given.
         out: Where the finished artifact goes.
         subject: What distinguishes parallel runs of the step: the source's or the candidate's name.
+        position: Which of them this is ("2 of 4"), for whoever watches.
+        system_metrics: Whether to log the use of processor, memory and GPUs.
         after: Further things to log while the MLflow run is open.
     """
     name = f"{step} {subject}".strip()
-    with labelled(name), tracking.step_run(name, recipe, job):
+    with labelled(f"{name} ({position})" if position else name), tracking.step_run(name, recipe, job, system_metrics=system_metrics):
         started = time.perf_counter()
         try:
             entry, reused = produce(step, inputs, work)

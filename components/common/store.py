@@ -15,7 +15,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ _INDEX = "artifact.json"
 #: Written beside an artifact's files after delivery; it belongs to one run, so it is no part of the content.
 _PER_RUN_FILES = frozenset({_INDEX, "tracking.json"})
 
+#: Files of a package that decide what it makes.
+_SOURCES = frozenset({".py", ".csv", ".html", ".css"})
 #: Libraries whose new version may change pixels or numbers.
-_LIBRARIES = ("numpy", "pillow", "opencv-python-headless", "scikit-learn", "keras", "onnx", "onnxruntime", "tf2onnx", "imagehash", "scipy")
+_LIBRARIES = ("numpy", "pillow", "opencv-python-headless", "scikit-learn", "keras", "onnx", "onnxruntime", "tf2onnx", "scipy")
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,13 @@ def hash_values(values: object) -> str:
 
 
 def code_digest(*packages: str) -> str:
-    """Digest of the Python source of whole packages, so that changed code never meets results of the old one."""
+    """Digest of the source of whole packages, templates and tables included, so that changed code never meets results of the old one."""
     digest = hashlib.sha256()
     for package in packages:
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise ValueError(f"{package} is not a package")
-        for file in sorted(Path(spec.submodule_search_locations[0]).rglob("*.py")):
+        for file in sorted(path for path in Path(spec.submodule_search_locations[0]).rglob("*") if path.suffix in _SOURCES):
             digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 
@@ -89,6 +91,13 @@ def read_record(folder: Path) -> Record:
     return Record(**json.loads((folder / _INDEX).read_text())["record"])
 
 
+def entry_key(step: str, inputs: Mapping[str, object]) -> str:
+    """Name of the entry that `produce` makes of a step's inputs, its code, and the libraries that decide numbers."""
+    code = code_digest(f"components.{step}", "components.common", "serving")
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return hash_values({"inputs": dict(inputs), "code": code, "libraries": libraries})[:32]
+
+
 def produce(step: str, inputs: Mapping[str, object], work: Callable[[Path], Record]) -> tuple[Path, bool]:
     """Return the entry for `inputs`, doing the work if there is none.
 
@@ -100,20 +109,17 @@ def produce(step: str, inputs: Mapping[str, object], work: Callable[[Path], Reco
     Returns:
         The entry's folder, not to be changed, and whether it was there already.
     """
-    code = code_digest(f"components.{step}", "components.common", "serving")
-    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    key = hash_values({"inputs": dict(inputs), "code": code, "libraries": libraries})[:32]
+    key = entry_key(step, inputs)
     shelf = home() / "cache" / step
     shelf.mkdir(parents=True, exist_ok=True)
     entry = shelf / key
+    _clear_leftovers(shelf)
     with _locked(shelf / f"{key}.lock"):
         if entry.exists():
             if _is_intact(entry):
                 return entry, True
             say(f"the stored output {entry} has been damaged; making it again")
             shutil.rmtree(entry)
-        for leftover in shelf.glob(f"{key}.*.partial"):
-            shutil.rmtree(leftover)
         partial = shelf / f"{key}.{uuid.uuid4().hex[:8]}.partial"
         partial.mkdir()
         try:
@@ -125,6 +131,13 @@ def produce(step: str, inputs: Mapping[str, object], work: Callable[[Path], Reco
             shutil.rmtree(partial, ignore_errors=True)
             raise
     return entry, False
+
+
+def _clear_leftovers(shelf: Path) -> None:
+    """Remove what killed runs left half made; what a living one works on is known by its lock."""
+    for leftover in shelf.glob("*.partial"):
+        with suppress(Timeout), FileLock(shelf / f"{leftover.name.split('.')[0]}.lock", timeout=0):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 @contextmanager

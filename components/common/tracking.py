@@ -25,6 +25,8 @@ from components.common.store import Record, home
 JOB_TAG = "pawflow.job"
 _OWNER_TAG = "pawflow.owner"
 _LINK = "tracking.json"
+#: Seconds between two samples of processor, memory and GPU: a training of half a minute has a curve, and one of a day no gigabytes of them.
+_SAMPLING_INTERVAL = 2.0
 #: MLflow refuses longer parameter values.
 _LONGEST_PARAM = 6000
 
@@ -164,21 +166,29 @@ def _close_abandoned_runs(recipe: Recipe) -> None:
 
 
 @contextmanager
-def step_run(step: str, recipe: Recipe, job: str) -> Iterator[None]:
-    """Run the body inside the MLflow run of one step, nested in its pipeline's run if there is one."""
+def step_run(step: str, recipe: Recipe, job: str, *, system_metrics: bool = False) -> Iterator[None]:
+    """Run the body inside the MLflow run of one step, nested in its pipeline's run if there is one.
+
+    Args:
+        step: Its name, and what distinguishes parallel runs of it.
+        recipe: The experiment.
+        job: Id of the pipeline run; empty for none.
+        system_metrics: Whether the use of processor, memory and GPUs is logged meanwhile.
+    """
     configure()
     import mlflow
 
+    mlflow.set_system_metrics_sampling_interval(_SAMPLING_INTERVAL)  # type: ignore[no-untyped-call]
     injected = os.environ.get("MLFLOW_RUN_ID")
     if injected:
-        with mlflow.start_run(run_id=injected):
+        with mlflow.start_run(run_id=injected, log_system_metrics=system_metrics):
             yield
         return
     parent = find_pipeline_run(job)
     _choose_experiment(recipe)
     name = step.split()[0]
     tags = {"pawflow.step": name, "pawflow.recipe": recipe.name, "mlflow.source.name": f"components/{name}"}
-    with mlflow.start_run(run_name=step, parent_run_id=parent, tags=tags):
+    with mlflow.start_run(run_name=step, parent_run_id=parent, tags=tags, log_system_metrics=system_metrics):
         yield
 
 
@@ -235,11 +245,11 @@ def log_dataset(name: str, origin: str, digest: str, context: str) -> None:
     mlflow.log_input(dataset, context=context)
 
 
-def log_text(text: str, name: str) -> None:
-    """Store a text as an artifact of the open run."""
+def log_files(folder: Path) -> None:
+    """Store the files of a folder as artifacts of the open run."""
     import mlflow
 
-    mlflow.log_text(text, name)
+    mlflow.log_artifacts(str(folder))
 
 
 def log_outcome(job: str, metrics: dict[str, float], tags: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -25,12 +26,19 @@ from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from components.common.dataset import SPLITS, Dataset
+from components.common.parallel import map_on_all_cores
 from components.common.progress import say, track
 from serving.images import Photo, Pixels
 
 METADATA = "metadata.parquet"
-#: Columns of the side file besides `id`.
-METADATA_COLUMNS = ("format", "has_exif", "num_tables", "luminance_table", "chrominance_table")
+#: Columns of the side file besides `id`, with their pandas types.
+METADATA_COLUMNS = {
+    "format": "str",
+    "has_exif": "boolean",
+    "num_tables": "Int16",
+    "luminance_table": "float64",
+    "chrominance_table": "float64",
+}
 
 #: From which AUC on a probe is called so; 0.5 is guessing and 1.0 is certainty.
 LEVELS = (
@@ -50,6 +58,10 @@ _NUM_FOLDS = 5
 _MOST_IMAGES = 20_000
 _NUM_STATISTICS = 14
 _FEWEST_IMAGES = 5 * _NUM_FOLDS
+_IMAGES_PER_LOT = 64
+
+#: Rows to learn from and rows to judge on.
+Fold: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def audit(dataset: Dataset, seed: int) -> dict[str, object]:
@@ -66,10 +78,11 @@ def audit(dataset: Dataset, seed: int) -> dict[str, object]:
     features = {"file": describe_files(rows, dataset.folder), "pixels": describe_pixels(rows, dataset)}
     probes: dict[str, dict[str, object]] = {}
     for name, chosen, target in _list_questions(rows):
-        for kind, table in features.items():
-            answer = _probe(table[chosen], rows.loc[chosen, target], rows.loc[chosen, "group"], seed)
-            if answer is not None:
-                probes[name.format(kind)] = answer
+        numbers, classes = pd.factorize(rows.loc[chosen, target], sort=True)
+        if len(classes) > 1 and np.bincount(numbers).min() >= _FEWEST_IMAGES:
+            folds = _fold(numbers, rows.loc[chosen, "group"], seed)
+            for kind, table in features.items():
+                probes[name.format(kind)] = _probe(table[chosen].to_numpy(np.float32), numbers, folds, seed)
     level, finding = state_finding(probes)
     say(f"audit: {finding}")
     counts = dataset.manifest.dropna(subset=["split"]).groupby(["source", "label"]).size().unstack(fill_value=0)
@@ -120,8 +133,7 @@ def describe_encoding(photo: Photo) -> dict[str, object]:
 
 def tabulate_metadata(manifest: pd.DataFrame) -> pd.DataFrame:
     """The side file: a row for each image that could be read."""
-    readable = manifest[manifest["format"].notna()] if "format" in manifest else manifest.iloc[:0]
-    return readable.reindex(columns=["id", *METADATA_COLUMNS]).astype({"has_exif": bool, "num_tables": "int16"})
+    return manifest.loc[manifest["format"].notna(), ["id", *METADATA_COLUMNS]].astype({"has_exif": bool, "num_tables": "int16"})
 
 
 def describe_files(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -140,8 +152,10 @@ def describe_pixels(rows: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     described = np.empty((len(rows), _NUM_STATISTICS), np.float32)
     for split, part in rows.groupby("split"):
         images, positions = dataset.images(str(split)), part["position"].to_numpy(np.int64)
-        for place, position in track(zip(part.index, positions, strict=True), f"audit of {split}", total=len(part)):
-            described[place] = _measure(np.ascontiguousarray(images[int(position)]))
+        lots = [slice(start, start + _IMAGES_PER_LOT) for start in range(0, len(part), _IMAGES_PER_LOT)]
+        measured = map_on_all_cores(lambda lot: [_measure(pixels) for pixels in images.take(positions[lot])], lots)  # noqa: B023
+        for lot, values in zip(lots, track(measured, f"audit of {split}", total=len(lots), unit="lot"), strict=True):
+            described[part.index[lot]] = values
     return pd.DataFrame(described, index=rows.index)
 
 
@@ -181,20 +195,21 @@ def _list_questions(rows: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]
                 yield f"{name}_from_{{}}.{value}", chosen, other
 
 
-def _probe(features: pd.DataFrame, target: pd.Series, groups: pd.Series, seed: int) -> dict[str, object] | None:
-    """Cross-validated AUC, one class against the rest and averaged; None where there are too few images."""
-    numbers, names = pd.factorize(target, sort=True)
-    if len(names) < 2 or np.bincount(numbers).min() < _FEWEST_IMAGES:
-        return None
-    table, scores = features.to_numpy(np.float32), np.zeros((len(numbers), len(names)))
-    folds = StratifiedGroupKFold(_NUM_FOLDS, shuffle=True, random_state=seed)
+def _fold(numbers: NDArray[np.int64], groups: pd.Series, seed: int) -> list[Fold]:
+    return list(StratifiedGroupKFold(_NUM_FOLDS, shuffle=True, random_state=seed).split(numbers, numbers, groups))
+
+
+def _probe(table: NDArray[np.float32], numbers: NDArray[np.int64], folds: list[Fold], seed: int) -> dict[str, object]:
+    """Cross-validated AUC, one class against the rest and averaged."""
+    one_hot = np.eye(numbers.max() + 1)[numbers]
+    scores = np.zeros(one_hot.shape)
     # One thread: the tables are small, and where cores are shared OpenMP's threads wait for one another most of the time.
     with threadpool_limits(1):
-        for train, test in folds.split(table, numbers, groups):
+        for train, test in folds:
             model = HistGradientBoostingClassifier(
                 max_iter=40, learning_rate=0.15, max_leaf_nodes=15, early_stopping=False, random_state=seed
             )
             model.fit(table[train], numbers[train])
             scores[np.ix_(test, model.classes_)] = model.predict_proba(table[test])
-    one_hot = np.eye(len(names))[numbers]
-    return {"auc": round(float(roc_auc_score(one_hot, scores, average="macro")), 4), "n": len(numbers), "classes": len(names)}
+    auc = float(roc_auc_score(one_hot, scores, average="macro"))
+    return {"auc": round(auc, 4), "n": len(numbers), "classes": one_hot.shape[1]}

@@ -66,8 +66,11 @@ def read_decisions(path: Path) -> list[Decision]:
         raise PawflowError(f"{path} is not a list of decisions (id or sha256, action, label, why):\n{problems}") from error
 
 
-def apply_decisions(manifest: pd.DataFrame, decisions: list[Decision]) -> None:
+def apply_decisions(manifest: pd.DataFrame, decisions: list[Decision]) -> list[dict[str, object]]:
     """Set `label`, `status` and `reason` as decided; where two entries speak of one image, the later one counts.
+
+    Returns:
+        What was done, for the report: `id`, `action`, `label_before`, `label` and `why` of each image that was decided upon.
 
     Raises:
         PawflowError: An entry names an image that is not there, or a label that no image has.
@@ -81,8 +84,13 @@ def apply_decisions(manifest: pd.DataFrame, decisions: list[Decision]) -> None:
             f"ids look like {manifest['id'].iloc[0]}"
         )
     known = sorted(manifest.loc[manifest["status"] == "used", "label"].unique())
+    applied: dict[str, dict[str, object]] = {}
     for decision, found in zip(decisions, rows, strict=True):
         usable = found[manifest.loc[found, "status"].isin(["used", "dropped"])]
+        for identifier, label in manifest.loc[usable, ["id", "label"]].itertuples(index=False):
+            before = applied.get(identifier, {}).get("label_before", label)
+            told = {"id": identifier, "action": decision.action, "label_before": before, "label": decision.label or label}
+            applied[identifier] = told | {"why": decision.why}
         reason = f"decided: {decision.why}"
         if decision.action == "drop":
             manifest.loc[usable, ["status", "reason"]] = ["dropped", reason]
@@ -92,10 +100,11 @@ def apply_decisions(manifest: pd.DataFrame, decisions: list[Decision]) -> None:
             if decision.label not in known:
                 raise PawflowError(f"a decision gives {decision.id or decision.sha256} the label {decision.label!r}; known ones: {known}")
             manifest.loc[usable, "label"] = decision.label
+    return list(applied.values())
 
 
 def report_decisions(manifest: pd.DataFrame, decisions: list[Decision], layouts: dict[str, str]) -> dict[str, object]:
-    """Counts for the report: decisions by action, and how many known suspects are among the images.
+    """For the report: decisions by action, and which known suspects are among the images, with the votes against each.
 
     Args:
         manifest: After fusion.
@@ -104,12 +113,19 @@ def report_decisions(manifest: pd.DataFrame, decisions: list[Decision], layouts:
     """
     suspects = pd.read_csv(SUSPECTS)
     theirs = manifest[manifest["source"].map(layouts) == _SUSPECT_LAYOUT]
-    present = theirs[theirs["path"].map(lambda path: PurePosixPath(path).name).isin(suspects["file"]) & theirs["label"].notna()]
+    votes = theirs["path"].map(lambda path: PurePosixPath(path).name).map(suspects.set_index("file")["num_sources"])
+    present = theirs[votes.notna() & theirs["label"].notna()]
     decided = {decision.id for decision in decisions} | {decision.sha256 for decision in decisions}
-    undecided = present[~present["id"].isin(decided) & ~present["sha256"].isin(decided)]
+    is_decided = present["id"].isin(decided) | present["sha256"].isin(decided)
+    images = pd.DataFrame({"id": present["id"], "votes": votes[present.index].astype(int), "decided": is_decided})
     return {
         "decisions": {action: sum(decision.action == action for decision in decisions) for action in ("keep", "drop", "relabel")},
-        "suspects": {"listed": len(suspects), "present": len(present), "undecided": len(undecided)},
+        "suspects": {
+            "listed": len(suspects),
+            "present": len(present),
+            "undecided": int((~is_decided).sum()),
+            "images": images.sort_values(["votes", "id"], ascending=[False, True]).to_dict("records"),
+        },
     }
 
 

@@ -1,63 +1,39 @@
 """Fuse archives into one dataset: decode everything, account for everything, split by group, write shards.
 
 In: folders with an archive each. Out: a dataset folder (see `components.common.dataset`). Nothing is dropped silently: a file that is
-not used has a manifest row that says why. Memory does not grow with the number of images: pixels go from the decoder to a scratch file
-and from there to the shards.
+not used has a manifest row that says why. Memory does not grow with the number of images, but for a row of the manifest each: pixels
+go from the decoder to the shards, and what is left out later is taken out of them.
 """
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
-import os
-import zipfile
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
-import imagehash
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from components.common.dataset import MANIFEST, MANIFEST_COLUMNS, ORIGINALS, REPORT, SPLITS, Dataset, ImageWriter, digest_manifest
+from components.common.dataset import MANIFEST, MANIFEST_COLUMNS, REPORT, SPLITS, Dataset, digest_manifest
 from components.common.errors import PawflowError
 from components.common.figures import save_contact_sheet
-from components.common.progress import say, track
-from components.common.recipe import Recipe, Source
+from components.common.progress import say
+from components.common.recipe import Recipe
+from components.common.shards import Images, keep_images, list_shards, locate
 from components.common.store import Record
-from components.fuse.audit import METADATA, audit, describe_encoding, find_unconfounded, flatten, tabulate_metadata
+from components.fuse.audit import METADATA, audit, find_unconfounded, flatten, tabulate_metadata
 from components.fuse.decisions import apply_decisions, read_decisions, report_decisions
-from components.fuse.grouping import Placement, assign_groups, read_placement
-from components.fuse.layouts import Entry, read_entries
-from components.fuse.near_duplicates import Search, find_near_duplicates, parse_hashes, summarise
+from components.fuse.decoding import Archive, decode_archives
+from components.fuse.evidence import record_exhibits, record_near_duplicates, record_placement
+from components.fuse.grouping import assign_groups, read_placement
+from components.fuse.hashing import read_hashes
+from components.fuse.near_duplicates import Search, find_near_duplicates, summarise
 from components.fuse.proof import PROOF, list_conflicts, prove
+from components.fuse.report import PAGE, write_page
 from components.fuse.splitting import undersample
-from serving.images import Pixels, UnreadableImageError, read_photo
 
-_SCRATCH = "scratch.bin"
-_SURPLUS = {
-    "undersample": "surplus of its class in the training split",
-    "sources": "surplus of its class in its source, in the training split",
-}
-
-
-@dataclass(frozen=True)
-class Archive:
-    """One downloaded source.
-
-    Attributes:
-        source: Its entry in the recipe.
-        path: The archive.
-        details: Contents of its `source.json`.
-    """
-
-    source: Source
-    path: Path
-    details: dict[str, object]
+__all__ = ["Archive", "fuse"]
 
 
 def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
@@ -66,17 +42,15 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     Raises:
         PawflowError: An archive is damaged or of another layout, too few images are usable, or the split leaks.
     """
-    scratch, placement = folder / _SCRATCH, read_placement(recipe)
-    with scratch.open("wb") as stream, zipfile.ZipFile(folder / ORIGINALS, "w") as originals:
-        rows = [row for archive in archives for row in _read_archive(archive, recipe, placement, stream, originals)]
-    if not rows:
-        raise PawflowError(f"there is no file in {', '.join(archive.path.name for archive in archives)}; fetch the archives again")
-    manifest = pd.DataFrame(rows)
+    placement = read_placement(recipe)
+    manifest = decode_archives(archives, recipe, placement, folder)
     old, decisions = placement.is_old(manifest), read_decisions(recipe.decisions) if recipe.decisions else []
-    apply_decisions(manifest, decisions)
+    decided = apply_decisions(manifest, decisions)
     _resolve_duplicates(manifest, old)
-    search = _find_near_duplicates(manifest, scratch, recipe.image_size)
-    assign_groups(manifest, search.pairs, old)
+    record_placement(manifest, old, folder)
+    own_split = manifest["split"].copy()
+    search = _form_groups(manifest, folder, old)
+    record_near_duplicates(manifest, search, folder)
     usable = manifest["status"] == "used"
     classes = sorted(manifest.loc[usable, "label"].unique())
     if len(classes) < 2:
@@ -86,123 +60,73 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     manifest.loc[~usable, "split"] = None
     if recipe.balance != "none":
         surplus = undersample(manifest, recipe.seed, old, per_source=recipe.balance == "sources")
-        manifest.loc[surplus, ["status", "reason", "split"]] = ["set_aside", _SURPLUS[recipe.balance], None]
+        manifest.loc[surplus.index, ["status", "split"]] = ["set_aside", None]
+        manifest.loc[surplus.index, "reason"] = surplus
     conflicts = list_conflicts(manifest, search.pairs)
-    _write_shards(manifest, scratch, recipe.image_size, folder)
-    scratch.unlink()
+    record_exhibits(manifest, own_split, search.pairs, folder)
+    _settle(manifest, folder)
     tabulate_metadata(manifest).to_parquet(folder / METADATA, index=False)
     manifest["unconfounded"] = find_unconfounded(manifest, classes)
-    manifest = manifest.drop(columns="position").reindex(columns=list(MANIFEST_COLUMNS)).astype(MANIFEST_COLUMNS)
+    manifest = manifest[list(MANIFEST_COLUMNS)].astype(MANIFEST_COLUMNS)
     manifest.to_parquet(folder / MANIFEST, index=False)
     report = _make_report(manifest, classes, recipe, archives)
     report |= {"split_proof": prove(folder, classes), "near_duplicates": summarise(search), "conflicts": conflicts}
     report |= report_decisions(manifest, decisions, {archive.source.name: archive.source.layout for archive in archives})
+    report["decided"] = decided
     report["audit"] = audited = audit(Dataset(folder), recipe.seed)
     (folder / REPORT).write_text(json.dumps(report, indent=1))
-    figures = _draw_contact_sheets(manifest, folder, bool(report["generated"]))
+    figures = [PAGE, *_draw_contact_sheets(manifest, folder, bool(report["generated"]))]
+    write_page(Dataset(folder), folder / PAGE)
     return _make_record(manifest, report, figures, flatten(audited))
-
-
-def _read_archive(
-    archive: Archive, recipe: Recipe, placement: Placement, scratch: BinaryIO, originals: zipfile.ZipFile
-) -> Iterator[dict[str, object]]:
-    source = archive.source
-    entries = read_entries(source.layout, archive.path, recipe.sources.limit)
-    for entry, row, pixels in _decode_all(track(entries, f"decoding {source.name}"), recipe):
-        image: dict[str, object] = {"id": f"{source.name}/{entry.path}", "source": source.name, "path": entry.path, "breed": entry.breed}
-        image |= row | _judge(entry, row, source)
-        if pixels is not None:
-            image["position"] = scratch.tell() // pixels.nbytes
-            scratch.write(pixels.tobytes())
-        if image["status"] == "used":
-            image["group"] = entry.group or entry.breed or row["sha256"]
-            image["split"] = placement.choose(str(image["group"]), str(row["sha256"]))
-            if image["split"] == "test" and entry.data is not None:
-                originals.writestr(zipfile.ZipInfo(str(image["id"])), entry.data)
-        yield image
-
-
-def _decode_all(entries: Iterable[Entry], recipe: Recipe) -> Iterator[tuple[Entry, dict[str, object], Pixels | None]]:
-    """Decode on all cores, in order, with few images in flight."""
-    num_threads = os.cpu_count() or 1
-    pending: deque[tuple[Entry, Future[tuple[dict[str, object], Pixels | None]]]] = deque()
-    with ThreadPoolExecutor(num_threads) as pool:
-        for entry in entries:
-            pending.append((entry, pool.submit(_decode, entry, recipe.image_size, recipe.resize)))
-            if len(pending) >= 8 * num_threads:
-                first, future = pending.popleft()
-                yield first, *future.result()
-        for first, future in pending:
-            yield first, *future.result()
-
-
-def _decode(entry: Entry, size: int, resize: str) -> tuple[dict[str, object], Pixels | None]:
-    data = entry.data
-    if data is None and entry.problem:
-        return {"bytes": 0, "status": "unreadable", "reason": entry.problem}, None
-    if data is None:
-        return {"bytes": 0, "status": "missing", "reason": "named in the labels, but not in the archive"}, None
-    row: dict[str, object] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    try:
-        photo = read_photo(data, size, resize)
-    except UnreadableImageError as error:
-        return {**row, "status": "unreadable", "reason": str(error)}, None
-    # The hash is taken of the stored square: it then speaks of what training sees, and costs a fraction of one of the full image.
-    perceptual_hash = str(imagehash.phash(Image.fromarray(photo.pixels)))
-    measured = {"perceptual_hash": perceptual_hash, "width": photo.width, "height": photo.height, "mode": photo.mode}
-    return {**row, **measured, **describe_encoding(photo), "status": "used", "reason": ""}, photo.pixels
-
-
-def _judge(entry: Entry, row: dict[str, object], source: Source) -> dict[str, object]:
-    """The class of an image, and why it is not used if it is not."""
-    if row["status"] != "used":
-        return {"label": None}
-    if entry.label is None:
-        return {"label": None, "status": "unlabelled", "reason": "the archive gives it no label"}
-    label = entry.label if source.labels is None else source.labels.get(entry.label)
-    if label is None:
-        return {"label": None, "status": "excluded", "reason": f"the recipe does not use the label {entry.label!r} of {source.name}"}
-    return {"label": label}
 
 
 def _resolve_duplicates(manifest: pd.DataFrame, old: pd.Series) -> None:
     """Keep the first of identical files, one of an earlier dataset before all others; of new ones with different labels keep none."""
-    used = manifest[manifest["status"] == "used"]
-    for _, copies in used[used.duplicated("sha256", keep=False)].groupby("sha256", sort=False):
-        copies = copies.loc[old[copies.index].sort_values(ascending=False, kind="stable").index]
-        first_is_old = bool(old[copies.index[0]])
-        if copies["label"].nunique() > 1:
-            reason = f"identical files have different labels: {', '.join(copies['id'] + ' is ' + copies['label'])}"
-            manifest.loc[copies.index[int(first_is_old) :], ["status", "reason"]] = ["conflict", reason]
-        else:
-            manifest.loc[copies.index[1:], ["status", "reason"]] = ["duplicate", f"identical to {copies['id'].iloc[0]}"]
+    used = manifest.assign(is_old=old)[manifest["status"] == "used"]
+    copies = used[used.duplicated("sha256", keep=False)].sort_values("is_old", ascending=False, kind="stable")
+    if copies.empty:
+        return
+    of_content = copies.groupby("sha256", sort=False)
+    is_first, first_id = ~copies.duplicated("sha256"), of_content["id"].transform("first")
+    contradict = of_content["label"].transform("nunique") > 1
+    described = copies["sha256"].map((copies["id"] + " is " + copies["label"]).groupby(copies["sha256"]).agg(", ".join))
+    for status, chosen, reasons in (
+        ("duplicate", ~contradict & ~is_first, "identical to " + first_id),
+        ("conflict", contradict & ~(is_first & copies["is_old"]), "identical files have different labels: " + described),
+    ):
+        rows = copies.index[chosen]
+        manifest.loc[rows, "status"], manifest.loc[rows, "reason"] = status, reasons[rows]
 
 
-def _find_near_duplicates(manifest: pd.DataFrame, scratch: Path, size: int) -> Search:
+def _form_groups(manifest: pd.DataFrame, folder: Path, old: pd.Series) -> Search:
+    """Set the groups, and reject what would bridge two splits; returns the near-duplicates among all used images."""
+    found = search = _find_near_duplicates(manifest, folder)
+    # In a crowd of one picture not every pair is looked at. Once some of it is rejected, others are neighbours.
+    while assign_groups(manifest, search.pairs, old) and search.num_capped:
+        search = _find_near_duplicates(manifest, folder)
+    return found
+
+
+def _find_near_duplicates(manifest: pd.DataFrame, folder: Path) -> Search:
     """Near-duplicates among the used rows of `manifest`; the pairs are positions in it."""
+    shards = {split: list_shards(folder, split) for split in SPLITS}
+    starts = dict(zip(SPLITS, itertools.accumulate((len(Images(shards[split])) for split in SPLITS), initial=0), strict=False))
+    images = Images([file for split in SPLITS for file in shards[split]])
     used = np.flatnonzero(manifest["status"] == "used")
-    positions = manifest["position"].to_numpy()
-    pixels = np.memmap(scratch, np.uint8, mode="r").reshape(-1, size, size, 3)
-    search = find_near_duplicates(
-        parse_hashes(manifest["perceptual_hash"].iloc[used].tolist()),
-        lambda rows: np.asarray(pixels[positions[used[rows]].astype(np.int64)]),
-    )
+    chosen = manifest.iloc[used]
+    positions = (chosen["row"] + chosen["split"].map(starts)).to_numpy(np.int64)
+    search = find_near_duplicates(read_hashes(chosen["perceptual_hash"].tolist()), lambda rows: images.take(positions[rows]))
     say(f"{len(search.pairs)} pairs of near-duplicates among {len(used)} images ({search.num_candidates} compared on pixels)")
     return replace(search, pairs=used[search.pairs])
 
 
-def _write_shards(manifest: pd.DataFrame, scratch: Path, size: int, folder: Path) -> None:
-    """Copy the pixels of every split from the scratch file to its shards; sets the columns `shard` and `row`."""
-    pixels = np.memmap(scratch, np.uint8, mode="r").reshape(-1, size, size, 3)
-    manifest["shard"], manifest["row"] = None, None
-    positions = manifest["position"]
+def _settle(manifest: pd.DataFrame, folder: Path) -> None:
+    """Take the pixels of all images without a split out of the shards, and set the columns `shard` and `row`."""
     for split in SPLITS:
         chosen = manifest.index[manifest["split"] == split]
-        writer = ImageWriter(folder, split, len(chosen), size)
-        places = [writer.append(pixels[int(positions[index])]) for index in track(chosen, f"writing {split} shards")]
-        writer.close()
-        manifest.loc[chosen, "shard"] = [shard for shard, _ in places]
-        manifest.loc[chosen, "row"] = [row for _, row in places]
+        keep_images(folder, split, manifest.loc[chosen, "row"].to_numpy(np.int64))
+        manifest.loc[chosen, "shard"], manifest.loc[chosen, "row"] = locate(split, len(chosen))
+    manifest.loc[manifest["split"].isna(), "row"] = pd.NA
 
 
 def _make_report(manifest: pd.DataFrame, classes: list[str], recipe: Recipe, archives: list[Archive]) -> dict[str, object]:
@@ -215,6 +139,9 @@ def _make_report(manifest: pd.DataFrame, classes: list[str], recipe: Recipe, arc
         "image_size": recipe.image_size,
         "resize": recipe.resize,
         "classes": classes,
+        "seed": recipe.seed,
+        "shares": recipe.split.model_dump(),
+        "balance": recipe.balance,
         "sources": [archive.details for archive in archives],
         "status": {source: counts.value_counts().to_dict() for source, counts in manifest.groupby("source")["status"]},
         "splits": {split: placed.loc[placed["split"] == split, "label"].value_counts().to_dict() for split in SPLITS},

@@ -81,7 +81,7 @@ def read_placement(recipe: Recipe) -> Placement:
     return Placement(recipe, splits, frozenset(placed["id"]))
 
 
-def assign_groups(manifest: pd.DataFrame, pairs: Rows, old: pd.Series) -> None:
+def assign_groups(manifest: pd.DataFrame, pairs: Rows, old: pd.Series) -> int:
     """Reject what would bridge two splits, and name the group of every image that stays.
 
     Args:
@@ -90,12 +90,16 @@ def assign_groups(manifest: pd.DataFrame, pairs: Rows, old: pd.Series) -> None:
         pairs: Near-duplicates among the used rows, as positions in `manifest`, shape (n, 2).
         old: Which rows an earlier dataset placed.
 
+    Returns:
+        How many were rejected.
+
     Raises:
         PawflowError: Two old images cannot both stay.
     """
     used = manifest.index[manifest["status"] == "used"].to_numpy()
     own = manifest["group"].to_numpy()
     split = manifest["split"].to_numpy()
+    names = manifest["id"].to_numpy()
     is_old = old.to_numpy()
     # Earlier images first, each kind in reading order.
     rank = np.empty(len(manifest), np.int64)
@@ -104,7 +108,7 @@ def assign_groups(manifest: pd.DataFrame, pairs: Rows, old: pd.Series) -> None:
     for first, later in _find_bridges(own, split, rank, used, pairs):
         if first in rejected or later in rejected:
             continue
-        ids = manifest["id"].iloc[[first, later]].tolist()
+        ids = names[first], names[later]
         if is_old[later]:
             raise PawflowError(
                 f"the earlier dataset has {ids[0]} in {split[first]} and {ids[1]} in {split[later]}, but they belong to one group; it was "
@@ -113,10 +117,13 @@ def assign_groups(manifest: pd.DataFrame, pairs: Rows, old: pd.Series) -> None:
         rejected[later] = (
             f"would bridge two splits: it belongs to {split[later]}, but is of one group with {ids[0]}, which is in {split[first]}"
         )
-    for row, reason in rejected.items():
-        manifest.loc[manifest.index[row], ["status", "reason", "split"]] = ["rejected", reason, None]
+    # All at once: setting one value of a column of text writes the whole column.
+    left_out = manifest.index[list(rejected)]
+    manifest.loc[left_out, ["status", "split"]] = ["rejected", None]
+    manifest.loc[left_out, "reason"] = list(rejected.values())
     kept = np.setdiff1d(used, np.fromiter(rejected, np.int64, len(rejected)))
     manifest.loc[manifest.index[kept], "group"] = _name_groups(own, rank, kept, pairs)
+    return len(rejected)
 
 
 def _find_bridges(own: NDArray[np.object_], split: NDArray[np.object_], rank: Rows, used: Rows, pairs: Rows) -> Iterator[tuple[int, int]]:

@@ -8,9 +8,10 @@ each band, as it is and with each of its bits flipped, finds every such pair (mu
 all with all. Memory is linear in the number of images.
 
 Both limits were chosen on the 23,000 photos of `dogs-vs-cats-96px.zip`, where all 264 million pairs were compared on pixels: 31 pairs
-differ by at most 0.046, the next one, of two different dogs, by 0.259. All 31 have hashes at most 4 bits apart, and of the pairs at most
-7 bits apart none is a false one. On 143 photos, copies recompressed at quality 30, halved, greyed, darkened by 30 % or two pixels
-smaller differ by at most 0.035; copies brightened by 30 %, whose whites are cut off, by 0.15 in the 95th percentile.
+differ by at most 0.049, the next one, of two different animals, by 0.255. All 31 have hashes at most 4 bits apart, and of the pairs at
+most 7 bits apart none is a false one. On 143 photos, copies recompressed at quality 30, halved, greyed, darkened by 30 % or two pixels
+smaller differ by at most 0.025, and their hashes by 2 bits; copies brightened by 30 %, whose whites are cut off, by 0.147 in the 95th
+percentile, and by 6 bits.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from components.fuse.hashing import Hashes
 from serving.images import Pixels
 
 Rows = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
 
 #: Most bits in which the hashes of a pair differ; four bands with one flipped bit each find no more than this for certain.
 RADIUS = 7
@@ -36,7 +37,7 @@ _NUM_BANDS, _BAND_BITS = 4, 16
 _FLIPS = (0, *(1 << bit for bit in range(_BAND_BITS)))
 #: Most partners that a hash is compared with in one bucket. Real photos share a band with a dozen others in 23,000.
 _LARGEST_BUCKET = 1024
-#: Of many images with one hash (blank ones, say), each is compared with this many of its neighbours.
+#: Of many images with one hash (blank ones, say), each is compared with the first and with this many of its neighbours.
 _WINDOW = 32
 _PAIRS_AT_ONCE = 1 << 20
 _VERIFIED_AT_ONCE = 512
@@ -50,11 +51,13 @@ class Search:
 
     Attributes:
         pairs: Rows of near-duplicates, shape (n, 2), the smaller row first, each pair once.
+        differences: Of each pair on pixels, shape (n,).
         num_candidates: Pairs whose hashes are close, which were compared on pixels.
         num_capped: Hashes in buckets too large to be compared in full; 0 means that the search was exact.
     """
 
     pairs: Rows
+    differences: NDArray[np.float32]
     num_candidates: int
     num_capped: int
 
@@ -72,9 +75,10 @@ def find_near_duplicates(hashes: Hashes, read: Callable[[Rows], Pixels]) -> Sear
     close, num_capped = find_close_hashes(distinct)
     pairs = [*_pair_same_hash(order, starts), *_pair_close_hashes(order, starts, close)]
     candidates = np.unique(np.sort(np.concatenate([np.empty((0, 2), np.int64), *pairs]), axis=1), axis=0)
-    same = compare(candidates, read) <= LARGEST_DIFFERENCE
+    differences = compare(candidates, read)
+    same = differences <= LARGEST_DIFFERENCE
     crowded = int((np.diff(starts) > _WINDOW).sum())
-    return Search(candidates[same], len(candidates), num_capped + crowded)
+    return Search(candidates[same], differences[same], len(candidates), num_capped + crowded)
 
 
 def summarise(search: Search) -> dict[str, object]:
@@ -129,11 +133,6 @@ def describe(pixels: Pixels) -> NDArray[np.float32]:
     return np.asarray(grey / max(float(grey.std()), _LEAST_CONTRAST), np.float32)
 
 
-def parse_hashes(column: list[str]) -> Hashes:
-    """Perceptual hashes as the manifest has them (hexadecimal) as numbers."""
-    return np.array([int(text, 16) for text in column], np.uint64)
-
-
 def _expand(position: Rows, first: Rows, number: Rows) -> Iterator[tuple[Rows, Rows]]:
     """Yield (position, partner) for `number` consecutive partners from `first` on, at most about `_PAIRS_AT_ONCE` together."""
     block = np.cumsum(number) // _PAIRS_AT_ONCE
@@ -144,8 +143,10 @@ def _expand(position: Rows, first: Rows, number: Rows) -> Iterator[tuple[Rows, R
 
 
 def _pair_same_hash(order: Rows, starts: Rows) -> Iterator[Rows]:
-    """Each image with the next ones of its hash."""
+    """Each image with the next ones of its hash, and with the first one."""
     run = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    first = starts[run]
+    yield np.column_stack([order[first], order])[first != np.arange(len(order))]
     for step in range(1, min(_WINDOW, int(np.diff(starts).max(initial=0))) + 1):
         same = run[step:] == run[:-step]
         yield np.column_stack([order[:-step][same], order[step:][same]])

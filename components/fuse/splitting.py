@@ -17,10 +17,15 @@ from components.common.recipe import Split
 
 def choose_split(group: str, shares: Split, seed: int) -> str:
     """The split of a group: "train", "validation" or "test"."""
-    position = int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8]) / 2**64
+    position = draw_position(group, seed)
     if position < shares.test:
         return "test"
     return "validation" if position < shares.test + shares.validation else "train"
+
+
+def draw_position(group: str, seed: int) -> float:
+    """Where the hash of a group falls between 0 and 1; below the share of test it is test, then comes validation, then train."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8]) / 2**64
 
 
 def prove_split(manifest: pd.DataFrame, classes: list[str]) -> dict[str, object]:
@@ -69,7 +74,7 @@ def undersample(manifest: pd.DataFrame, seed: int, old: pd.Series | None = None,
             class nothing is kept.
 
     Returns:
-        Boolean mask, aligned with `manifest`. The choice follows a hash of each image, not its position.
+        Row -> reason, of the rows to set aside. The choice follows a hash of each image, not its position.
 
     Raises:
         PawflowError: No source holds every class.
@@ -86,5 +91,15 @@ def undersample(manifest: pd.DataFrame, seed: int, old: pd.Series | None = None,
             "every class, or use `weights: source`"
         )
     allowed = train.loc[order, "source"].map(counts.min(axis=1)) if per_source else counts.sum().min()
-    surplus = rank[rank >= allowed].index
-    return pd.Series(manifest.index.isin(surplus), index=manifest.index)
+    surplus = rank[rank >= allowed].index.sort_values()
+    if not per_source:
+        return pd.Series("surplus of its class in the training split", index=surplus, dtype=str)
+    reasons = {source: _explain_surplus(str(source), row) for source, row in counts.iterrows()}
+    return pd.Series(train.loc[surplus, "source"].map(reasons))
+
+
+def _explain_surplus(source: str, counts: pd.Series) -> str:
+    lacking = counts.index[counts == 0]
+    if len(lacking):
+        return f"{source} has no {', '.join(lacking)} in the training split, so that it would tell the class"
+    return "surplus of its class in its source, in the training split"

@@ -31,7 +31,8 @@ class Entry:
         label: As the layout gives it; None for an unlabelled image.
         breed: None where the layout knows none.
         group: What it must stay together with when the data is split; None where the layout knows no such thing.
-        problem: Why there are no bytes; empty where the archive names the file but does not hold it.
+        status: Where there are no bytes, what the manifest is to say of the file.
+        reason: Likewise, why.
     """
 
     path: str
@@ -39,7 +40,8 @@ class Entry:
     label: str | None
     breed: str | None = None
     group: str | None = None
-    problem: str = ""
+    status: str = ""
+    reason: str = ""
 
 
 LAYOUTS: dict[str, Reader] = {
@@ -53,12 +55,12 @@ LAYOUTS: dict[str, Reader] = {
 
 
 def read_entries(layout: str, archive: Path, limit: int | None = None) -> Iterator[Entry]:
-    """Yield every file of an archive, or a sample of its labelled ones.
+    """Yield every file of an archive, with its bytes unless there are none or the limit leaves it out.
 
     Args:
         layout: A key of `LAYOUTS`.
         archive: A zip file, a tar file or a folder.
-        limit: Most files to yield.
+        limit: Most files to read, all of them labelled.
 
     Raises:
         PawflowError: The layout is unknown, or the archive is damaged, refused or of another layout.
@@ -71,9 +73,20 @@ def read_entries(layout: str, archive: Path, limit: int | None = None) -> Iterat
             chosen = choose_within_limit(LAYOUTS[layout](opened), limit)
         with closing(LAYOUTS[layout](opened)) as items:  # type: ignore[type-var]
             for item in items:
-                if chosen is None or item.path in chosen:
-                    data = item.read() if item.read else None
-                    yield Entry(item.path, data, item.label, item.breed, item.group, item.problem)
+                yield _read(item, "" if chosen is None or item.path in chosen else f"sources.limit is {limit}")
+
+
+def _read(item: Item, beyond_limit: str) -> Entry:
+    data, status, reason = None, "", ""
+    if item.problem:
+        status, reason = "unreadable", item.problem
+    elif item.read is None:
+        status, reason = "missing", "named in the labels, but not in the archive"
+    elif beyond_limit:
+        status, reason = "beyond_limit", beyond_limit
+    else:
+        data = item.read()
+    return Entry(item.path, data, item.label, item.breed, item.group, status, reason)
 
 
 def choose_within_limit(items: Iterable[Item], limit: int) -> set[str]:

@@ -6,7 +6,6 @@ The inner `train.zip` by itself, as some mirrors have it, is read as well.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,11 +28,10 @@ def read(archive: Archive) -> Iterator[Item]:
         raise PawflowError(f"{archive.name} holds {list_some(archive.sizes)}; expected {_LABELLED}, as in Kaggle's Dogs vs. Cats")
     # Both stay open until the last item has been passed on: items that were chosen from a list are read only then.
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pawflow-")))
         for outer in (_LABELLED, _UNLABELLED):
             if outer not in archive.sizes:
                 continue
-            inner = stack.enter_context(open_inner(archive, outer, folder))
+            inner = stack.enter_context(open_inner(archive, outer))
             for name in inner.sizes:
                 label = _find_label(name) if outer == _LABELLED else None
                 yield find_item(inner, name, label, path=f"{outer}/{name}")

@@ -3,46 +3,69 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.common.augmentation import vary
+from components.common.augmentation import draw, vary
 from components.common.recipe import Augment
 from serving.images import Pixels
 
 STILL = Augment(flip=False)
+EVERYTHING = Augment(rotate=20, crop=0.2, shift=0.1, brightness=0.2, contrast=0.2, saturation=0.2)
 
 
 @pytest.fixture
-def pixels() -> Pixels:
-    return np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+def images() -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (40, 24, 24, 3), dtype=np.uint8)
 
 
-def test_no_ranges_change_nothing(pixels: Pixels) -> None:
-    np.testing.assert_array_equal(vary(pixels, STILL, 1, 2, 3), pixels)
+def test_no_ranges_change_nothing(images: Pixels) -> None:
+    assert vary(images, STILL, draw(40, 1, 2)) is images
 
 
-def test_the_key_decides_the_draw(pixels: Pixels) -> None:
-    policy = Augment(rotate=20, crop=0.2, shift=0.1, brightness=0.2, contrast=0.2, saturation=0.2)
-    np.testing.assert_array_equal(vary(pixels, policy, 0, 1, 2), vary(pixels, policy, 0, 1, 2))
-    assert (vary(pixels, policy, 0, 1, 2) != vary(pixels, policy, 0, 1, 3)).any()
+def test_the_originals_stay_as_they_are(images: Pixels) -> None:
+    before = images.copy()
+    vary(images, EVERYTHING, draw(40, 0))
+    np.testing.assert_array_equal(images, before)
 
 
-def test_a_flip_is_an_exact_mirror_image_half_of_the_time(pixels: Pixels) -> None:
-    variants = [vary(pixels, Augment(), 0, 0, row) for row in range(200)]
-    mirrored = [np.array_equal(variant, pixels[:, ::-1]) for variant in variants]
-    assert all(mirror or np.array_equal(variant, pixels) for mirror, variant in zip(mirrored, variants, strict=True))
+def test_the_key_decides_the_draw(images: Pixels) -> None:
+    np.testing.assert_array_equal(vary(images, EVERYTHING, draw(40, 0, 1)), vary(images, EVERYTHING, draw(40, 0, 1)))
+    assert (vary(images, EVERYTHING, draw(40, 0, 1)) != vary(images, EVERYTHING, draw(40, 0, 2))).any()
+
+
+@pytest.mark.parametrize("policy", [EVERYTHING, Augment(shift=0.2)], ids=["affine", "whole pixels"])
+def test_neither_the_batch_nor_the_number_of_images_matters(images: Pixels, policy: Augment) -> None:
+    together = vary(images, policy, draw(40, 3))
+    rows = np.array([31, 4, 17])
+    np.testing.assert_array_equal(vary(images[rows], policy, draw(90, 3)[rows]), together[rows])
+
+
+def test_a_flip_is_an_exact_mirror_image_half_of_the_time() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
+    variants = vary(images, Augment(), draw(200, 0))
+    mirrored = [np.array_equal(variant, image[:, ::-1]) for variant, image in zip(variants, images, strict=True)]
+    pairs = zip(mirrored, variants, images, strict=True)
+    assert all(mirror or np.array_equal(variant, image) for mirror, variant, image in pairs)
     assert 70 < sum(mirrored) < 130
 
 
+def test_flips_and_shifts_alone_give_the_same_pixels_as_the_affine_map(images: Pixels) -> None:
+    whole_pixels = Augment(shift=0.2)
+    # A crop too small to show sends the same draws through the resampler.
+    resampled = vary(images, whole_pixels.model_copy(update={"crop": 1e-12}), draw(40, 5))
+    np.testing.assert_array_equal(vary(images, whole_pixels, draw(40, 5)), resampled)
+    assert (resampled != images).any(axis=(1, 2, 3)).mean() > 0.9
+
+
 @pytest.mark.parametrize("operation", ["rotate", "crop", "shift", "brightness", "contrast", "saturation"])
-def test_each_operation_changes_pixels_within_range(pixels: Pixels, operation: str) -> None:
+def test_each_operation_changes_pixels_within_range(images: Pixels, operation: str) -> None:
     policy = STILL.model_copy(update={operation: 30.0 if operation == "rotate" else 0.4})
-    variant = vary(pixels, policy, 5)
-    assert variant.shape == pixels.shape
-    assert variant.dtype == np.uint8
-    assert (variant != pixels).any()
+    variants = vary(images, policy, draw(40, 5))
+    assert variants.shape == images.shape
+    assert variants.dtype == np.uint8
+    assert (variants != images).any(axis=(1, 2, 3)).mean() > 0.9
 
 
 def test_brightness_is_a_factor() -> None:
-    grey = np.full((8, 8, 3), 100, np.uint8)
-    means = [vary(grey, STILL.model_copy(update={"brightness": 0.3}), row).mean() for row in range(200)]
-    assert 69 <= min(means) < 75
-    assert 125 < max(means) <= 131
+    grey = np.full((200, 8, 8, 3), 100, np.uint8)
+    means = vary(grey, STILL.model_copy(update={"brightness": 0.3}), draw(200, 0)).mean(axis=(1, 2, 3))
+    assert 69 <= means.min() < 75
+    assert 125 < means.max() <= 131

@@ -74,3 +74,9 @@ def test_a_place_with_a_mistake_is_refused(override: str) -> None:
     text = "name: x\nsources: {archives: [{name: dogs-vs-cats, provider: kaggle, fallbacks: [{provider: s3}]}]}"
     with pytest.raises(PawflowError, match="known ones: .*endpoint|sha256: String should match"):
         parse_recipe(text, overrides=(override,))
+
+
+def test_yaml_numbers_with_an_exponent_are_numbers_and_true_is_none() -> None:
+    assert parse_recipe(RECIPE, overrides=("gate.min_gain=1e-3",)).gate.min_gain == 1e-3
+    with pytest.raises(PawflowError, match="seed: Input should be a valid integer"):
+        parse_recipe(RECIPE, overrides=("seed=true",))

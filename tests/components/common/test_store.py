@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from components.common import store
 from components.common.errors import PawflowError
@@ -75,6 +76,17 @@ def test_a_killed_process_leaves_nothing_that_counts() -> None:
     entry, reused = produce("fuse", {}, write)
     assert not reused
     assert {path.name for path in entry.parent.iterdir()} == {entry.name, f"{entry.name}.lock"}
+
+
+def test_what_other_killed_runs_left_goes_and_what_living_ones_make_stays() -> None:
+    shelf = store.home() / "cache" / "fuse"
+    for name in ("dead", "alive"):
+        (shelf / f"{name}.0123.partial" / "part").mkdir(parents=True)
+    with FileLock(shelf / "alive.lock"):
+        produce("fuse", {}, write)
+        assert [path.name for path in shelf.glob("*.partial")] == ["alive.0123.partial"]
+    produce("fuse", {}, refuse)
+    assert not list(shelf.glob("*.partial"))
 
 
 def _produce_slowly(home: str, results: multiprocessing.Queue[bool]) -> None:

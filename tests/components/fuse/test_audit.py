@@ -108,6 +108,8 @@ def test_sources_can_be_balanced(archives: list[Archive], dataset: Dataset, tmp_
     fuse(archives, parse_recipe(RECIPE, overrides=("balance=sources",)), tmp_path)
     train, before = Dataset(tmp_path).rows("train"), dataset.rows("train")
     assert set(train["source"]) == {"dogs-vs-cats"}
+    aside = Dataset(tmp_path).manifest.query("status == 'set_aside' and source == 'dog-breed-identification'")
+    assert set(aside["reason"]) == {"dog-breed-identification has no cat in the training split, so that it would tell the class"}
     fewest = before[before["source"] == "dogs-vs-cats"]["label"].value_counts().min()
     assert train["label"].value_counts().to_dict() == {"cat": fewest, "dog": fewest}
     assert len(Dataset(tmp_path).rows("test")) == len(dataset.rows("test"))

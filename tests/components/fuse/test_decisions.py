@@ -56,8 +56,13 @@ def test_decisions_are_applied_before_duplicates_are_resolved(archive: Archive, 
     assert bool(found["split"].isna().loc[f"{PREFIX}dog.5604.jpg"])
     assert after.digest != before.digest
     assert after.report["decisions"] == {"keep": 1, "drop": 1, "relabel": 2}
-    assert before.report["suspects"] == {"listed": 128, "present": 2, "undecided": 2}
-    assert after.report["suspects"] == {"listed": 128, "present": 2, "undecided": 0}
+    suspects = [{"id": f"{PREFIX}dog.5604.jpg", "votes": 5}, {"id": f"{PREFIX}cat.4085.jpg", "votes": 3}]
+    for dataset, decided in ((before, False), (after, True)):
+        images = [{**suspect, "decided": decided} for suspect in suspects]
+        assert dataset.report["suspects"] == {"listed": 128, "present": 2, "undecided": 0 if decided else 2, "images": images}
+    kept, relabelled = after.report["decided"][3], after.report["decided"][1]  # type: ignore[index]
+    assert kept == {"id": f"{PREFIX}dog.2.jpg", "action": "keep", "label_before": "dog", "label": "dog", "why": "fine"}
+    assert (relabelled["label_before"], relabelled["label"]) == ("cat", "dog")
 
 
 def test_suspects_are_not_acted_upon(archive: Archive, tmp_path: Path) -> None:

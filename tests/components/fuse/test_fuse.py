@@ -11,11 +11,12 @@ from PIL import Image
 
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
-from components.common.recipe import Recipe, Source, Split, parse_recipe
+from components.common.recipe import Recipe, Split, parse_recipe
 from components.fuse.fuse import Archive, fuse
 from components.fuse.layouts import read_entries
 from components.fuse.splitting import choose_split, prove_split, undersample
 from serving.images import read_photo
+from tests.components.fuse.drawing import write_dogs_vs_cats
 from tests.conftest import RECIPE
 
 
@@ -24,17 +25,6 @@ def photo(shade: int, *, width: int = 40) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG")
     return stream.getvalue()
-
-
-def write_dogs_vs_cats(path: Path, files: dict[str, bytes]) -> Archive:
-    inner = io.BytesIO()
-    with zipfile.ZipFile(inner, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(f"train/{name}", data)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("train.zip", inner.getvalue())
-    source = Source(name="dogs-vs-cats", provider="local", layout="dogs_vs_cats")
-    return Archive(source, path, {"origin": "test", "generated": False})
 
 
 def many(count: int) -> dict[str, bytes]:
@@ -137,14 +127,19 @@ def test_undersampling_evens_the_training_classes_only(dataset: Dataset, archive
     assert counts["train"]["cat"] == counts["train"]["dog"] == min(before["train"].values())
     assert counts["test"] == before["test"]
     surplus = undersample(dataset.manifest, seed=3)
-    assert set(dataset.manifest.loc[surplus, "split"]) == {"train"}
+    assert set(dataset.manifest.loc[surplus.index, "split"]) == {"train"}
+    assert set(surplus) == {"surplus of its class in the training split"}
 
 
 def test_a_limit_takes_as_many_of_each_label(archives: list[Archive], tmp_path: Path) -> None:
     fuse(archives, parse_recipe(RECIPE, overrides=("sources.limit=60",)), tmp_path)
-    cats_and_dogs = Dataset(tmp_path).manifest.query("source == 'dogs-vs-cats'")
-    assert cats_and_dogs["path"].str.contains("cat").sum() == 30
-    assert len(cats_and_dogs) == 60
+    manifest = Dataset(tmp_path).manifest.query("source == 'dogs-vs-cats'")
+    beyond = manifest["status"] == "beyond_limit"
+    assert set(manifest.loc[beyond, "reason"]) == {"sources.limit is 60"}
+    assert manifest.loc[beyond, "sha256"].isna().all()
+    assert manifest.loc[~beyond, "path"].str.contains("cat").sum() == 30
+    assert (~beyond).sum() == 60
+    assert sorted(manifest["path"]) == sorted(entry.path for entry in read_entries("dogs_vs_cats", archives[0].path))
 
 
 def test_another_layout_says_what_it_found(tmp_path: Path) -> None:

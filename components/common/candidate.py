@@ -1,0 +1,104 @@
+"""A candidate: one network and how it is trained, as one entry of a recipe; or, with a grid, a family of them.
+
+In: an entry of a recipe's `candidates`. Out: `Candidate`s whose every field has been checked.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: In a candidate's folder where it is `frozen`: what heads that had not seen an image say of it; a row for each image of every split.
+OUT_OF_FOLD = "out_of_fold.parquet"
+
+Mode = Literal["scratch", "frozen", "fine_tune"]
+Backend = Literal["tensorflow", "torch"]
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
+Schedule = Literal["constant", "cosine", "step_decay", "one_cycle"]
+Monitor = Literal["val_loss", "val_accuracy", "loss", "accuracy"]
+
+
+class Strict(BaseModel):
+    """Base of everything in a recipe: frozen, no unknown field, no value of a wrong type that is quietly converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Target(Strict):
+    """A value of a training metric that is good enough."""
+
+    metric: Monitor = "val_accuracy"
+    value: float
+
+
+class Candidate(Strict):
+    """One network and how it is trained."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    architecture: str
+    mode: Mode
+    options: dict[str, Any] = Field(default_factory=dict, description="of the architecture; see components/train/models")
+    input_size: int | None = Field(default=None, ge=16, le=1024, description="pixels; the network resizes to this side before all else")
+    augment: bool = Field(default=True, description="train on varied images too: `frozen` on the stored views, others on the fly")
+    dropout: float = Field(default=0.2, ge=0, lt=1, description="share of the features hidden from the head while training")
+
+    classifier: Literal["logistic", "ridge"] = Field(default="logistic", description="`frozen`: what is fitted to the features")
+
+    int8: bool = Field(
+        default=False, description="also write model.int8.onnx; `frozen` then computes the features with it and fits the head to those"
+    )
+
+    backend: Backend = Field(default="tensorflow", description="of Keras, for gradient training; `torch` needs `make torch`")
+    epochs: int = Field(default=20, ge=1, description="`scratch`: all epochs; `fine_tune`: those after unfreezing")
+    head_epochs: int = Field(default=3, ge=1, description="`fine_tune`: epochs in which only the head learns")
+    unfreeze: str | int = Field(
+        default="block7", description="`fine_tune`: first layer-name prefix that learns after the head, or the number of last layers"
+    )
+    batch_size: int = Field(default=32, ge=1)
+    optimizer: Optimizer = Field(default="adam", description="`sgd` has Nesterov momentum 0.9")
+    learning_rate: float = Field(default=1e-3, gt=0)
+    fine_tune_rate: float = Field(default=1e-4, gt=0, description="`fine_tune`: learning rate after unfreezing")
+    schedule: Schedule = Field(default="cosine", description="of the rate; `step_decay`: x 0.1 every 5 epochs; `one_cycle`: up, then down")
+    weight_decay: float = Field(default=0.0, ge=0, lt=1, description="decoupled from the gradient")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    ema: float = Field(default=0.0, ge=0, lt=1, description="momentum of an average of the weights that takes their place; 0 for none")
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    jit_compile: bool = Field(default=False, description="compile the training step with XLA")
+    monitor: Monitor = Field(default="val_loss", description="what decides on the best epoch and on stopping early")
+    patience: int = Field(default=4, ge=1, description="epochs without a better `monitor` before training stops")
+    stop_at: Target | None = Field(default=None, description="ends training once reached")
+
+
+def expand_grid(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Turn an entry with `grid`, a mapping from a field's dotted path to its values, into one entry for each combination.
+
+    Each is named after the entry and its values: `cnn` with `learning_rate: [0.1, 0.01]` gives `cnn-0.1` and `cnn-0.01`.
+
+    Raises:
+        ValueError: The grid is not such a mapping.
+    """
+    grid = entry.get("grid")
+    if grid is None:
+        return [entry]
+    if not isinstance(grid, dict) or not grid or not all(isinstance(values, list) and values for values in grid.values()):
+        raise ValueError(f"grid is {grid!r}, expected a list of values for each field, such as {{learning_rate: [0.01, 0.001]}}")
+    expanded = []
+    for values in itertools.product(*grid.values()):
+        one = copy.deepcopy({key: value for key, value in entry.items() if key != "grid"})
+        for path, value in zip(grid, values, strict=True):
+            *parents, last = path.split(".")
+            target = one
+            for parent in parents:
+                target = target.setdefault(parent, {})
+            target[last] = value
+        one["name"] = "-".join([str(entry.get("name", "")), *(_name_value(value) for value in values)])
+        expanded.append(one)
+    return expanded
+
+
+def _name_value(value: object) -> str:
+    return re.sub(r"[^a-z0-9_.]+", "_", str(value).lower()).strip("_.")
