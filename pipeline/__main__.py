@@ -18,12 +18,14 @@ from components.common.cli import USER_ERROR
 from components.common.errors import PawflowError
 from pipeline.catalog import find_recipe, list_recipes
 from pipeline.data import commands as data
+from pipeline.registry import commands as registry_commands
 
 app = typer.Typer(
     help="Run, inspect and use the pawflow pipeline.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
 app.add_typer(data, name="data")
+app.add_typer(registry_commands, name="registry")
 
 RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a recipe (see `recipes`) or path of a YAML file.")]
 ModelName = Annotated[str, typer.Option("--model", help="Registered model; by default the one whose champion is newest.")]
@@ -66,17 +68,19 @@ def recipes() -> None:
 
 @app.command(name="compile")
 def compile_(
+    recipe: Annotated[str, typer.Option(help="Recipe whose `parallelism` it gets; by default all candidates train at once.")] = "",
     output: Annotated[Path, typer.Option(help="YAML file to write.")] = Path("pawflow-training.yaml"),
 ) -> None:
     """Compile the pipeline to YAML for Kubeflow Pipelines; the recipe is a parameter of each run."""
+    parallelism = find_recipe(recipe).parallelism if recipe else 0
     from pipeline.versions import require_kfp
 
     require_kfp()
     from kfp import compiler
 
-    from pipeline.training import training
+    from pipeline.training import define_training
 
-    compiler.Compiler().compile(training, str(output))
+    compiler.Compiler().compile(define_training(parallelism or None), str(output))
     typer.echo(f"wrote {output}")
 
 
@@ -96,7 +100,7 @@ def predict(
 
     chosen = model or registry.newest_champion()
     served = registry.download_version(chosen, registry.require_champion(chosen))
-    predictor = Predictor(served.folder, served.version)
+    predictor = Predictor(served.folder, served.version, int8=served.int8)
     num_unreadable = 0
     for photo in photos:
         try:
@@ -124,16 +128,33 @@ def serve(
 ) -> None:
     """Serve a champion with `mlflow models serve`."""
     from components.common import registry, tracking
+    from components.register.endpoint import serving_command, serving_environment
 
     chosen = model or registry.newest_champion()
     registry.require_champion(chosen)
     tracking.configure()
-    # MLflow starts `uvicorn` by name, so the environment's own programs must be on the path even where it is not activated.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     uri = f"models:/{chosen}@{registry.CHAMPION}"
     typer.echo(f"serving {uri}: POST http://{host}:{port}/invocations (Ctrl-C ends it)")
-    command = ["mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "-h", host, "-p", str(port)]
-    os.execvp(command[0], command)
+    command, environment = serving_command(uri, host, port), serving_environment()
+    os.execvpe(command[0], command, environment)
+
+
+@app.command()
+def web(
+    model: ModelName = "",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5002,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Serve a champion with the gateway: a web page for photos, and an API. `python -m serving.gateway --help` lists more settings."""
+    from components.common import registry, tracking
+    from components.common.store import home
+
+    tracking.require_server()
+    chosen = model or registry.newest_champion()
+    registry.require_champion(chosen)
+    typer.echo(f"models:/{chosen}@{registry.CHAMPION} is at http://{host}:{port} (Ctrl-C ends it)")
+    gateway = ["-m", "serving.gateway", "--model", chosen, "--host", host, "--port", str(port), "--flagged", str(home() / "flagged")]
+    os.execv(sys.executable, [sys.executable, *gateway])
 
 
 def main() -> None:

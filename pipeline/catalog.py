@@ -45,7 +45,7 @@ def check_names(recipe: Recipe) -> None:
         PawflowError: One does not; the message lists the known ones.
     """
     for candidate in recipe.candidates:
-        check_candidate(candidate)
+        check_candidate(candidate, recipe.image_size)
     for source in recipe.sources.archives:
         check(Request(source, recipe.sources.root, recipe.seed))
         if source.layout not in LAYOUTS:

@@ -23,6 +23,9 @@ from components.common.store import home
 from pipeline.console import shown
 from pipeline.versions import require_kfp
 
+#: After being told to stop, and before being killed.
+_SECONDS_TO_SAVE = 10
+
 
 @dataclass(frozen=True)
 class LocalRun:
@@ -54,7 +57,7 @@ def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
     warnings.filterwarnings("ignore", module="kfp")
     from kfp import local
 
-    from pipeline.training import training
+    from pipeline.training import define_training
 
     folder = home() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}-{os.getpid()}"
     folder.mkdir(parents=True)
@@ -65,7 +68,7 @@ def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
     started = time.monotonic()
     with shown(terminal, log) as console:
         try:
-            training(
+            define_training(recipe.parallelism or None)(
                 recipe=recipe.model_dump_json(),
                 sources=[source.name for source in recipe.sources.archives],
                 candidates=[candidate.name for candidate in recipe.candidates],
@@ -83,10 +86,14 @@ def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
 def _stop(number: int, terminal: Terminal) -> NoReturn:
     """End the run and its tasks at once.
 
-    An exception would not: the local runner waits for tasks that run, and starts those that were queued behind them.
+    An exception would not: the local runner waits for tasks that run, and starts those that were queued behind them. A training gets some
+    seconds to write down where it is.
     """
-    for task in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            task.kill()
+    for send in (psutil.Process.terminate, psutil.Process.kill):
+        tasks = psutil.Process().children(recursive=True)
+        for task in tasks:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                send(task)
+        psutil.wait_procs(tasks, timeout=_SECONDS_TO_SAVE)
     terminal.print("stopped. Everything finished so far is kept; the same command continues from there.", soft_wrap=True)
     os._exit(128 + number)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from components.common.recipe import Recipe
 from components.common.store import read_record
+from components.evaluate.report.words import state_count
 from pipeline.local import LocalRun
 
 
@@ -49,25 +50,17 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal) -> None:
     terminal.print(f"* winner by {recipe.select} on the validation split, {registered}", style="dim", soft_wrap=True)
     legend = "95 %: interval of the accuracy. ms: one photo on one thread, decoding apart. CPU s: training, all cores."
     terminal.print(legend, style="dim", soft_wrap=True)
-    headline = _state_headline(evaluation["candidates"][winner]["slices"]["unconfounded"])
-    if headline:
-        terminal.print(f"\n[bold]Headline:[/bold] {headline}", highlight=False, soft_wrap=True)
+    terminal.print(f"\n[bold]Headline:[/bold] {escape(_state_headline(evaluation, winner))}", highlight=False, soft_wrap=True)
     terminal.print(f"\n[bold]Verdict:[/bold] {escape(verdict['reason'])}", highlight=False, soft_wrap=True)
     terminal.print(f"Whole run: {run.seconds:.0f} s. Log: {escape(str(run.folder / 'pipeline.log'))}\n", highlight=False, soft_wrap=True)
     for command, purpose in _next_commands(verdict["model"], has_champion=bool(verdict["promote"] or verdict["champion_before"])).items():
         terminal.print(f"  [cyan]{command}[/cyan]", f"[dim]# {purpose}[/dim]", highlight=False, soft_wrap=True)
 
 
-def _state_headline(slices: dict[str, dict[str, float]]) -> str:
-    """The winner on images whose source does not give away their class; empty where that is every image, or hardly any."""
-    clean = slices.get("yes", {})
-    if "no" not in slices or "value" not in clean:
-        return ""
-    low, high = 100 * clean["low"], 100 * clean["high"]
-    return (
-        f"{100 * clean['value']:.1f} % ({low:.1f} to {high:.1f}) on the {clean['n']} test images of sources that hold every class; "
-        "on the others the source alone tells the class"
-    )
+def _state_headline(evaluation: dict[str, Any], winner: str) -> str:
+    """The winner on the images that say most, and which these are."""
+    counted, about = state_count(evaluation["candidates"][winner]["headline"]["accuracy"]), evaluation["headline"]
+    return f"{counted}, on test images {about['words']}{'; ' if about['caveat'] else ''}{about['caveat']}"
 
 
 def _next_commands(model: str, *, has_champion: bool) -> dict[str, str]:

@@ -3,7 +3,7 @@
 Read from top to bottom it is the flow of data. Each task's work is in the folder of its name under `components`.
 """
 
-from typing import List
+from typing import Any, List
 
 from kfp import dsl
 
@@ -18,40 +18,45 @@ from components.start.component import start
 from components.train.component import train
 
 
-@dsl.pipeline(name="pawflow-training")  # type: ignore[untyped-decorator]
-def training(recipe: str, sources: List[str], candidates: List[str]) -> None:
-    """Run an experiment.
+def define_training(parallelism: int | None = None) -> Any:
+    """The pipeline; `parallelism` is how many candidates may train at the same time, and a fixed part of it: by default all."""
 
-    Args:
-        recipe: The recipe as JSON.
-        sources: Names of its sources, fetched in parallel.
-        candidates: Names of its candidates, trained in parallel.
-    """
-    job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    @dsl.pipeline(name="pawflow-training")  # type: ignore[untyped-decorator]
+    def training(recipe: str, sources: List[str], candidates: List[str]) -> None:
+        """Run an experiment.
 
-    with dsl.ExitHandler(finish(job=job), name="experiment"):
-        started = start(recipe=recipe, job=job)
+        Args:
+            recipe: The recipe as JSON.
+            sources: Names of its sources, fetched in parallel.
+            candidates: Names of its candidates, trained in parallel.
+        """
+        job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
 
-        with dsl.ParallelFor(sources) as source:
-            downloaded = download(recipe=recipe, job=job, source=source).after(started)
+        with dsl.ExitHandler(finish(job=job), name="experiment"):
+            started = start(recipe=recipe, job=job)
 
-        fused = fuse(recipe=recipe, job=job, raw=dsl.Collected(downloaded.outputs["raw"]))
-        dataset = fused.outputs["dataset"]
+            with dsl.ParallelFor(sources) as source:
+                downloaded = download(recipe=recipe, job=job, source=source).after(started)
 
-        augmented = augment(recipe=recipe, job=job, dataset=dataset)
+            fused = fuse(recipe=recipe, job=job, raw=dsl.Collected(downloaded.outputs["raw"]))
+            dataset = fused.outputs["dataset"]
 
-        with dsl.ParallelFor(candidates) as candidate:
-            trained = train(recipe=recipe, job=job, candidate=candidate, dataset=dataset, views=augmented.outputs["views"])
+            augmented = augment(recipe=recipe, job=job, dataset=dataset)
 
-        evaluated = evaluate(recipe=recipe, job=job, dataset=dataset, candidates=dsl.Collected(trained.outputs["model"]))
+            with dsl.ParallelFor(candidates, parallelism=parallelism) as candidate:
+                trained = train(recipe=recipe, job=job, candidate=candidate, dataset=dataset, views=augmented.outputs["views"])
 
-        registered = register(
-            recipe=recipe,
-            job=job,
-            dataset=dataset,
-            candidates=dsl.Collected(trained.outputs["model"]),
-            evaluation=evaluated.outputs["evaluation"],
-        )
+            evaluated = evaluate(recipe=recipe, job=job, dataset=dataset, candidates=dsl.Collected(trained.outputs["model"]))
 
-        with dsl.If(registered.outputs["Output"] == "promote", name="verdict-says-promote"):
-            promote(recipe=recipe, job=job, verdict=registered.outputs["verdict"])
+            registered = register(
+                recipe=recipe,
+                job=job,
+                dataset=dataset,
+                candidates=dsl.Collected(trained.outputs["model"]),
+                evaluation=evaluated.outputs["evaluation"],
+            )
+
+            with dsl.If(registered.outputs["Output"] == "promote", name="verdict-says-promote"):
+                promote(recipe=recipe, job=job, verdict=registered.outputs["verdict"])
+
+    return training

@@ -10,6 +10,9 @@ import contextlib
 import io
 import logging
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,10 +30,19 @@ TOLERANCE = 1e-4
 
 
 def export_onnx(model: keras.Model, path: Path, output_names: Sequence[str]) -> None:
-    """Write a Keras model with one image input as ONNX, its outputs named as given."""
+    """Write a Keras model with one image input as ONNX, its outputs named as given.
+
+    It is always TensorFlow that exports, so that every candidate becomes the same kind of file; a model on another backend is saved and
+    handed to a process of its own.
+    """
+    if keras.backend.backend() != "tensorflow":
+        _export_elsewhere(model, path, output_names)
+        return
     # Keras refuses to export a model that was never called.
     model(np.zeros((1, *model.input_shape[1:]), np.float32))
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    # Otherwise each of its optimisers works on a copy of all weights, and hides its own failure: a third of the time of a large network.
+    os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     with contextlib.redirect_stdout(io.StringIO()):
         model.export(str(path), format="onnx", verbose=False)
     exported = onnx.load(path)
@@ -46,10 +58,20 @@ def export_onnx(model: keras.Model, path: Path, output_names: Sequence[str]) -> 
     onnx.save(exported, path)
 
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """Load an ONNX file to run on all cores of this machine."""
+def _export_elsewhere(model: keras.Model, path: Path, output_names: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "model.keras"
+        model.save(saved)
+        command = [sys.executable, "-m", __name__, str(saved), str(path), *output_names]
+        done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "tensorflow"}, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"TensorFlow could not export the network that PyTorch trained:\n{done.stderr[-4000:]}")
+
+
+def open_session(path: Path, num_threads: int | None = None) -> onnxruntime.InferenceSession:
+    """Load an ONNX file; each call then runs on `num_threads` threads, by default one for each core."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.intra_op_num_threads = num_threads or os.cpu_count() or 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
@@ -81,3 +103,7 @@ def export_and_compare(network: keras.Model, path: Path, images: Pixels) -> floa
             "the network contains something that the exporter gets wrong, so this candidate cannot be served"
         )
     return difference
+
+
+if __name__ == "__main__":
+    export_onnx(keras.saving.load_model(sys.argv[1], safe_mode=True), Path(sys.argv[2]), sys.argv[3:])

@@ -1,150 +1,147 @@
-"""Gradient training with Keras: `scratch`, and `fine_tune` in two phases.
+"""Gradient training with Keras: `scratch` in one phase, `fine_tune` in two.
 
-Images come from the shards batch by batch and are varied on the fly, by the same function that makes the stored views, in an order
-and with draws that follow from the recipe's seed.
+In: a dataset, a candidate, and where its checkpoints are. Out: a trained network and what its training came to. The phases differ in which
+layers learn and at what rate; a training that was stopped skips the phases that it had finished.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
-from components.common.augmentation import vary
-from components.common.dataset import Dataset, Images
+from components.common.candidate import Candidate, Mode
+from components.common.dataset import Dataset
 from components.common.errors import PawflowError
-from components.common.progress import say
-from components.common.recipe import Augment, Candidate, Recipe
-from components.common.weighting import weigh
-from components.train.network import HEAD
-from serving.images import Pixels
+from components.common.recipe import Recipe
+from components.train.batches import TrainingBatches, ValidationBatches
+from components.train.checkpoints import Checkpoints
+from components.train.devices import find_scope, num_gpus
+from components.train.epochs import run_phase
+from components.train.network import HEAD, build_network
+from components.train.optimisers import make_optimizer
+from components.train.session import Session
 
 History = dict[str, list[float]]
 
 
-class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Shuffled batches of varied images; epoch e of a seed is always the same."""
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network and what to report about its training.
 
-    def __init__(
-        self, images: Images, labels: NDArray[np.int64], policy: Augment, batch_size: int, seed: int, weights: NDArray[np.float64]
-    ) -> None:
-        super().__init__(workers=os.cpu_count() or 1, use_multiprocessing=False)
-        self._images, self._labels, self._policy, self._batch_size, self._seed = images, labels, policy, batch_size, seed
-        self._weights = weights.astype(np.float32)
-        self._epoch = -1
-        self.on_epoch_begin()
+    Attributes:
+        network: Computes in float32 on one device.
+        params: For MLflow.
+        history: Metric -> its values.
+        seconds: On the wall.
+        cpu_seconds: Of all cores.
+        gpu_seconds: Seconds on the wall times GPUs.
+    """
 
-    def __len__(self) -> int:
-        return math.ceil(len(self._images) / self._batch_size)
-
-    def on_epoch_begin(self) -> None:
-        """Shuffle anew."""
-        self._epoch += 1
-        self._order = np.random.default_rng([self._seed, self._epoch]).permutation(len(self._images))
-
-    def __getitem__(self, index: int) -> tuple[Pixels, NDArray[np.int64], NDArray[np.float32]]:
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        pixels = self._images.take(rows)
-        for position, row in enumerate(rows):
-            pixels[position] = vary(pixels[position], self._policy, self._seed, self._epoch, int(row))
-        return pixels, self._labels[rows], self._weights[rows]
+    network: keras.Model
+    params: dict[str, Any]
+    history: History
+    seconds: float
+    cpu_seconds: float
+    gpu_seconds: float = 0.0
 
 
-class PlainBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Unvaried batches in order, for validation."""
-
-    def __init__(self, images: Images, labels: NDArray[np.int64], batch_size: int) -> None:
-        super().__init__()
-        self._images, self._labels, self._batch_size = images, labels, batch_size
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._images) / self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[Pixels, NDArray[np.int64]]:
-        part = slice(index * self._batch_size, (index + 1) * self._batch_size)
-        return self._images[part], self._labels[part]
+@dataclass(frozen=True)
+class _Phase:
+    name: str
+    num_epochs: int
+    rate: float
+    is_trained: Callable[[keras.layers.Layer], bool] = lambda layer: True
 
 
-class _Report(keras.callbacks.Callback):  # type: ignore[misc]
-    """Says how each epoch went and how long the rest will take at most."""
+def fit(dataset: Dataset, recipe: Recipe, candidate: Candidate, checkpoints: Checkpoints | None) -> Fitted:
+    """Train a candidate by gradients, or go on where an earlier process stopped.
 
-    def __init__(self, phase: str, num_epochs: int) -> None:
-        super().__init__()
-        self._phase, self._num_epochs, self._started = phase, num_epochs, time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        logs = logs or {}
-        left = (time.perf_counter() - self._started) / (epoch + 1) * (self._num_epochs - epoch - 1)
-        say(
-            f"{self._phase} epoch {epoch + 1}/{self._num_epochs}: loss {logs['loss']:.3f}, accuracy {logs['accuracy']:.3f}, "
-            f"val loss {logs['val_loss']:.3f}, val accuracy {logs['val_accuracy']:.3f}; at most {left:.0f} s left"
-        )
-
-
-def fit_from_scratch(network: keras.Model, dataset: Dataset, recipe: Recipe, candidate: Candidate, logs: Path) -> History:
-    """Train all weights; the best epoch's are kept."""
-    return _fit(network, dataset, recipe, candidate, logs, phase="scratch", epochs=candidate.epochs, rate=candidate.learning_rate)
-
-
-def fine_tune(network: keras.Model, dataset: Dataset, recipe: Recipe, candidate: Candidate, logs: Path) -> History:
-    """Train the head, then also the layers from `candidate.unfreeze` on, at a lower rate.
-
-    Batch normalisation stays as it was trained: its statistics of few images would be worse than those of ImageNet.
+    Args:
+        dataset: Output of the fuse step.
+        recipe: The experiment.
+        candidate: In mode `scratch` or `fine_tune`.
+        checkpoints: Where its state is kept; None to keep none.
 
     Raises:
-        PawflowError: No layer's name starts with `candidate.unfreeze`.
+        PawflowError: Training diverges or is stopped by a signal, or the layers to unfreeze are not there.
     """
-    _freeze(network, lambda position, layer: layer.name == HEAD)
-    head = _fit(
-        network, dataset, recipe, candidate, logs / "head", phase="head", epochs=candidate.head_epochs, rate=candidate.learning_rate
-    )
-    names = [layer.name for layer in network.layers]
-    first = next((position for position, name in enumerate(names) if name.startswith(candidate.unfreeze)), None)
-    if first is None:
-        known = sorted({name.split("_")[0] for name in names})
-        raise PawflowError(
-            f"candidate {candidate.name!r} unfreezes from {candidate.unfreeze!r}, but no layer starts so; prefixes: {', '.join(known)}"
-        )
-    _freeze(network, lambda position, layer: position >= first and not isinstance(layer, keras.layers.BatchNormalization))
-    body = _fit(network, dataset, recipe, candidate, logs / "body", phase="body", epochs=candidate.epochs, rate=candidate.fine_tune_rate)
-    return {name: head[name] + body[name] for name in head}
+    session = Session(checkpoints)
+    scope = find_scope(candidate)
+    with scope():
+        network = _build(dataset, candidate)
+    train, validation = TrainingBatches(dataset, recipe, candidate), ValidationBatches(dataset, candidate)
+    phases, progress = PHASES[candidate.mode](network, candidate), session.progress
+    names = [phase.name for phase in phases]
+    for phase in phases[names.index(progress.phase) if progress.phase else 0 :]:
+        with scope():
+            _prepare(network, candidate, phase, train.num_in_epoch)
+        run_phase(network, train, validation, candidate, session, phase=phase.name, num_epochs=phase.num_epochs)
+        if progress.reached:
+            break
+    # Built anew: without optimiser, on one device, and in float32 whatever it was trained in.
+    plain = build_network(candidate, dataset.image_size, len(dataset.classes))
+    plain.set_weights(network.get_weights())
+    session.clock()
+    gpus = num_gpus(candidate)
+    params = {"resumed": progress.num_resumed, "gpus": gpus, "epochs_trained": len(progress.history["loss"])}
+    return Fitted(plain, params, progress.history, progress.seconds, progress.cpu_seconds, progress.seconds * gpus)
 
 
-def _freeze(network: keras.Model, is_trained: Callable[[int, Any], bool]) -> None:
-    for position, layer in enumerate(network.layers):
-        layer.trainable = is_trained(position, layer)
+def _build(dataset: Dataset, candidate: Candidate) -> keras.Model:
+    keras.config.set_dtype_policy(candidate.precision)
+    try:
+        return build_network(candidate, dataset.image_size, len(dataset.classes))
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
-def _fit(
-    network: keras.Model, dataset: Dataset, recipe: Recipe, candidate: Candidate, logs: Path, *, phase: str, epochs: int, rate: float
-) -> History:
-    weights = weigh(dataset.rows("train"), recipe.weights)
-    train = TrainingBatches(dataset.images("train"), dataset.labels("train"), recipe.augment, candidate.batch_size, recipe.seed, weights)
-    validation = PlainBatches(dataset.images("validation"), dataset.labels("validation"), candidate.batch_size)
+def _prepare(network: keras.Model, candidate: Candidate, phase: _Phase, steps_per_epoch: int) -> None:
+    for layer in network.layers:
+        layer.trainable = phase.is_trained(layer)
     network.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, epochs * len(train))),
-        loss="sparse_categorical_crossentropy",
+        make_optimizer(candidate, phase.rate, steps_per_epoch, phase.num_epochs),
+        loss="categorical_crossentropy",
         metrics=["accuracy"],
+        jit_compile=candidate.jit_compile,
     )
-    history = network.fit(
-        train,
-        validation_data=validation,
-        epochs=epochs,
-        verbose=0,
-        callbacks=[
-            keras.callbacks.TerminateOnNaN(),
-            keras.callbacks.EarlyStopping(patience=candidate.patience, restore_best_weights=True),
-            keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0),
-            _Report(phase, epochs),
-        ],
-    )
-    if not all(math.isfinite(loss) for loss in history.history["loss"]):
-        raise PawflowError(f"candidate {candidate.name!r} diverged: its loss is no longer a number; lower its learning rate (now {rate:g})")
-    return {name: [float(value) for value in values] for name, values in history.history.items()}
+    network.optimizer.build(network.trainable_variables)
+
+
+def _scratch(network: keras.Model, candidate: Candidate) -> list[_Phase]:
+    return [_Phase("scratch", candidate.epochs, candidate.learning_rate)]
+
+
+def _fine_tune(network: keras.Model, candidate: Candidate) -> list[_Phase]:
+    """The head, then also the last layers as `candidate.unfreeze` says, at a lower rate.
+
+    Batch normalisation stays as it was trained: its statistics of few images would be worse than those of ImageNet. In Keras a frozen
+    BatchNormalization also runs in inference mode.
+    """
+    thawed = _last_layers(network, candidate)
+    return [
+        _Phase("head", candidate.head_epochs, candidate.learning_rate, lambda layer: layer.name == HEAD),
+        _Phase("body", candidate.epochs, candidate.fine_tune_rate, lambda layer: layer.name in thawed),
+    ]
+
+
+def _last_layers(network: keras.Model, candidate: Candidate) -> set[str]:
+    """Names of the layers that learn after the head: from a prefix on, or so many before the head; and the head."""
+    names = [layer.name for layer in network.layers]
+    num_body, where = names.index("dropout"), f"candidate {candidate.name!r} unfreezes"
+    if isinstance(candidate.unfreeze, int):
+        if not 1 <= candidate.unfreeze <= num_body:
+            raise PawflowError(f"{where} {candidate.unfreeze} layers; expected 1 to {num_body}, which {candidate.architecture} has")
+        first = num_body - candidate.unfreeze
+    else:
+        found = [position for position, name in enumerate(names) if name.startswith(candidate.unfreeze)]
+        if not found:
+            known = ", ".join(sorted({name.split("_")[0] for name in names}))
+            raise PawflowError(f"{where} from {candidate.unfreeze!r}, but no layer starts so; prefixes: {known}")
+        first = found[0]
+    return {layer.name for layer in network.layers[first:] if not isinstance(layer, keras.layers.BatchNormalization)}
+
+
+PHASES: dict[Mode, Callable[[keras.Model, Candidate], list[_Phase]]] = {"scratch": _scratch, "fine_tune": _fine_tune}

@@ -1,101 +1,90 @@
-"""`frozen` training: features of a pretrained network, computed once, and a linear head fitted by scikit-learn.
+"""`frozen` training: features of a pretrained network, computed once, and a linear head fitted to them.
 
-The head is folded into the network as its last layer, so the candidate is an ordinary network. Features are stored by content: another
-candidate with the same backbone and images, or a run after a killed one, finds them.
+The head is folded into the network as its last layer, so the candidate is an ordinary network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from components.common.dataset import Images
-from components.common.progress import say, track
-from components.common.store import Record, produce
-from components.train.export import export_onnx, open_session
-from components.train.network import Floats, pooled_features, set_head
-
-_FEATURES = "features.npy"
-_BATCH = 32
-#: Inverse strengths of the L2 penalty that are tried; features are standardised first.
-_INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
-_NUM_FOLDS = 3
+from components.common.candidate import Candidate
+from components.common.dataset import Dataset
+from components.common.progress import say
+from components.common.recipe import Recipe
+from components.common.shards import Images
+from components.common.store import artifact_digest
+from components.common.weighting import weigh
+from components.train.features import export_backbone, extract_features
+from components.train.heads import CLASSIFIERS, Rows
+from components.train.models import parts
+from components.train.network import Floats, build_network, set_head
 
 
-def extract_features(network: keras.Model, images: Images, key: dict[str, object], description: str) -> Floats:
-    """Pooled features of images, float32 (n, channels), computed through ONNX Runtime on all cores and stored by content.
-
-    Args:
-        network: Its weights up to the head decide the features.
-        images: What to compute them for.
-        key: Identifies network and images.
-        description: For the progress bar.
-    """
-
-    def compute(folder: Path) -> Record:
-        backbone = folder / "backbone.onnx"
-        export_onnx(pooled_features(network), backbone, ["features"])
-        session = open_session(backbone)
-        features = np.empty((len(images), session.get_outputs()[0].shape[1]), np.float32)
-        for start in track(range(0, len(images), _BATCH), description, unit="batch"):
-            batch = images[start : start + _BATCH].astype(np.float32)
-            features[start : start + _BATCH] = session.run(None, {"image": batch})[0]
-        np.save(folder / _FEATURES, features)
-        backbone.unlink()
-        return Record()
-
-    entry, reused = produce("train", {"features": key}, compute)
-    if reused:
-        say(f"{description}: reused")
-    return np.asarray(np.load(entry / _FEATURES))
-
-
-def fit_head(
-    network: keras.Model,
-    features: Floats,
-    labels: NDArray[np.int64],
-    groups: Sequence[str],
-    seed: int,
-    weights_of_rows: NDArray[np.float64] | None = None,
+def fit_frozen(
+    network: keras.Model, dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate
 ) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """Fit a logistic regression to features and fold it into the network.
-
-    The penalty is chosen by cross-validated log-loss, with all images of a group in the same fold.
+    """Fit the head of a network whose other weights stay as they are.
 
     Args:
-        network: Whose head is set.
-        features: Shape (n, channels).
-        labels: Class numbers, shape (n,).
-        groups: What may not be divided between folds, one for each row.
-        seed: Of the solver.
-        weights_of_rows: How much each row counts, shape (n,); None for all alike.
+        network: Gets the head.
+        dataset: Its training split is learned from.
+        views: Output of the augment step: further views of the same images, in the same order, one after the other.
+        recipe: The experiment.
+        candidate: What is trained.
 
     Returns:
-        Parameters to report, and the curve of cross-validated log-loss over the penalties tried.
+        Parameters to report, and the curve of the cross-validated loss over the penalties tried.
     """
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, random_state=seed)),
-        {"logisticregression__C": _INVERSE_PENALTIES},
-        scoring="neg_log_loss",
-        cv=GroupKFold(_NUM_FOLDS),
+    images = list_training_images(dataset, views, recipe, candidate)
+    rows = label_training_images(compute_features(dataset, candidate, images), dataset, recipe)
+    head = CLASSIFIERS[candidate.classifier](rows, recipe.seed)
+    set_head(network, head.weights, head.bias)
+    chosen = ", ".join(f"{name} {value:g}" for name, value in head.params.items())
+    say(f"{candidate.classifier} on {len(rows.labels)} rows of {rows.features.shape[1]} features: {chosen}")
+    params = {**head.params, "num_features": rows.features.shape[1], "num_rows": len(rows.labels)}
+    return params, {"cv_loss": head.curve}
+
+
+def list_training_images(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate) -> dict[str, tuple[Images, str]]:
+    """What a head learns from: the training images and each set of their views, as `compute_features` takes them."""
+    images = {"originals": (dataset.images("train"), artifact_digest(dataset.folder))}
+    if candidate.augment and recipe.augment.views:
+        images["augmented views"] = (Images(sorted(views.glob("train-*.npy"))), artifact_digest(views))
+    return images
+
+
+def label_training_images(features: Floats, dataset: Dataset, recipe: Recipe) -> Rows:
+    """Features of `list_training_images` with their labels, groups and weights; views have those of their image."""
+    train = dataset.rows("train")
+    num_copies = len(features) // len(train)
+    return Rows(
+        features,
+        np.tile(dataset.labels("train"), num_copies),
+        np.tile(train["group"].to_numpy(str), num_copies),
+        np.tile(weigh(train, recipe.weights), num_copies),
     )
-    search.fit(features, labels, groups=np.asarray(groups), logisticregression__sample_weight=weights_of_rows)
-    scaler, regression = search.best_estimator_.named_steps.values()
-    weights = regression.coef_ / scaler.scale_
-    bias = regression.intercept_ - weights @ scaler.mean_
-    if len(weights) == 1:
-        # Two classes have one score; half of it for and half against gives the same softmax as its sigmoid.
-        weights, bias = np.vstack([-weights / 2, weights / 2]), np.array([-bias[0] / 2, bias[0] / 2])
-    set_head(network, weights.T, bias)
-    losses = [-float(score) for score in search.cv_results_["mean_test_score"]]
-    say("log-loss by penalty: " + ", ".join(f"C={c:g}: {loss:.4f}" for c, loss in zip(_INVERSE_PENALTIES, losses, strict=True)))
-    return {"inverse_penalty": regression.C, "num_features": features.shape[1], "num_rows": len(features)}, {"cv_log_loss": losses}
+
+
+def compute_features(dataset: Dataset, candidate: Candidate, images: Mapping[str, tuple[Images, str]]) -> Floats:
+    """Features of images: beside each other what the candidate's networks say of an image, below each other the images.
+
+    Args:
+        dataset: Whose training images calibrate int8.
+        candidate: Says which networks.
+        images: What they are -> the images, and what identifies them.
+    """
+    return np.hstack([_compute(part, dataset, images) for part in parts(candidate)])
+
+
+def _compute(part: Candidate, dataset: Dataset, images: Mapping[str, tuple[Images, str]]) -> Floats:
+    """Features of all images under one pretrained network."""
+    key = part.model_dump(include={"architecture", "options", "input_size"}) | {"image_size": dataset.image_size}
+    backbone = export_backbone(build_network(part, dataset.image_size, len(dataset.classes)), key, dataset, int8=part.int8)
+    return np.concatenate(
+        [extract_features(backbone, pixels, origin, f"{part.architecture}: {what}") for what, (pixels, origin) in images.items()]
+    )

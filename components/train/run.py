@@ -13,7 +13,9 @@ from components.common.dataset import Dataset
 from components.common.errors import PawflowError
 from components.common.recipe import load_recipe
 from components.common.step import execute
-from components.common.store import Record, artifact_digest
+from components.common.store import Record, artifact_digest, entry_key
+from components.train.checkpoints import Checkpoints
+from components.train.devices import choose_backend
 from components.train.models import check_candidate
 
 
@@ -32,30 +34,36 @@ def run(
     if candidate not in candidates:
         raise PawflowError(f"recipe {experiment.name} has no candidate {candidate!r}; it has {', '.join(candidates)}")
     chosen = candidates[candidate]
-    check_candidate(chosen)
+    check_candidate(chosen, experiment.image_size)
+    choose_backend(chosen)
     fused = Dataset(dataset)
+    inputs = {
+        "dataset": artifact_digest(dataset),
+        "views": artifact_digest(views),
+        "candidate": chosen.model_dump(mode="json"),
+        "augment": experiment.augment.model_dump(),
+        "seed": experiment.seed,
+        "weights": experiment.weights,
+        "not_sure_share": experiment.not_sure_share,
+    }
+    checkpoints = Checkpoints(entry_key("train", inputs))
 
     def work(folder: Path) -> Record:
         # TensorFlow takes seconds to import, which a reused candidate does not need.
         from components.train.train import train
 
-        return train(fused, views, experiment, chosen, folder)
+        return train(fused, views, experiment, chosen, folder, checkpoints)
 
     execute(
         "train",
         experiment,
         subject=candidate,
+        position=f"{list(candidates).index(candidate) + 1} of {len(candidates)}",
+        system_metrics=True,
         job=job,
-        inputs={
-            "dataset": artifact_digest(dataset),
-            "views": artifact_digest(views),
-            "candidate": chosen.model_dump(mode="json"),
-            "augment": experiment.augment.model_dump(),
-            "seed": experiment.seed,
-            "weights": experiment.weights,
-            "not_sure_below": experiment.not_sure_below,
-        },
+        inputs=inputs,
         work=work,
         out=out,
         after=lambda record: tracking.log_dataset(experiment.model, "output of fuse", fused.digest, "training"),
     )
+    checkpoints.clear()

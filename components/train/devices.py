@@ -1,0 +1,57 @@
+"""What gradient training runs on: the CPU, one GPU, or several of them that share each batch.
+
+One GPU needs nothing said: TensorFlow and PyTorch use it if it is there. Several are used through TensorFlow's `MirroredStrategy`, which
+keeps a copy of the network on each.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from components.common.candidate import Candidate
+from components.common.errors import PawflowError
+
+
+def choose_backend(candidate: Candidate) -> None:
+    """Make Keras run on the candidate's backend; must happen before Keras is imported.
+
+    Raises:
+        PawflowError: The backend is not installed, or makes no sense for the candidate.
+    """
+    where, backend = f"candidate {candidate.name!r}", candidate.backend
+    if backend == "torch" and candidate.mode == "frozen":
+        raise PawflowError(f"{where} is `frozen`, which computes features with ONNX Runtime; leave out its backend {backend!r}")
+    if backend == "torch" and importlib.util.find_spec("torch") is None:
+        raise PawflowError(f"{where} trains with PyTorch, which is not installed: `make torch` installs it; or drop its backend")
+    if "keras" in sys.modules and sys.modules["keras"].backend.backend() != backend:
+        raise RuntimeError(f"{where} needs Keras on {backend}, but this process has imported it on {os.environ.get('KERAS_BACKEND')}")
+    os.environ["KERAS_BACKEND"] = backend
+
+
+def num_gpus(candidate: Candidate) -> int:
+    """GPUs that training uses."""
+    if candidate.backend == "torch":
+        import torch
+
+        return int(torch.cuda.is_available())
+    import tensorflow as tf
+
+    return len(tf.config.list_logical_devices("GPU"))
+
+
+def find_scope(candidate: Candidate) -> Callable[[], AbstractContextManager[object]]:
+    """What to enter while building a network or its optimiser, so that they are trained on all GPUs of this machine."""
+    if candidate.backend == "torch":
+        return nullcontext
+    import tensorflow as tf
+
+    # A CPU is one logical device unless TensorFlow was told to split it, as tests do.
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:
+        return nullcontext
+    scope: Callable[[], AbstractContextManager[object]] = tf.distribute.MirroredStrategy([device.name for device in devices]).scope
+    return scope

@@ -1,0 +1,102 @@
+"""Features of images under a pretrained network, computed once and kept.
+
+In: a network and stored squares. Out: its pooled features, float32 (n, channels). They are computed through ONNX Runtime on all cores, in
+float32 or int8, and stored by content, a thousand rows an entry: another candidate with the same backbone and images finds them, and so
+does the run after a killed one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from components.common.dataset import Dataset
+from components.common.progress import say, track
+from components.common.shards import Images
+from components.common.store import Record, produce
+from components.train.export import export_onnx, open_session
+from components.train.network import Floats, pooled_features
+from components.train.quantization import quantize, sample_for_calibration
+
+_FEATURES, _BACKBONE = "features.npy", "backbone.onnx"
+_BATCH = 16
+#: Rows of one stored entry: what a killed run loses at most.
+_ROWS_PER_ENTRY = 1024
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network up to its pooled features, as a file.
+
+    Attributes:
+        file: ONNX, from `image` to `features` (n, channels).
+        key: Identifies what it computes.
+    """
+
+    file: Path
+    key: dict[str, object]
+
+
+def export_backbone(network: keras.Model, key: dict[str, object], dataset: Dataset, *, int8: bool) -> Backbone:
+    """Write the part of a network that frozen training uses, or find it.
+
+    Args:
+        network: Its weights up to the head matter.
+        key: Identifies these weights: architecture, options, sizes.
+        dataset: Whose training images calibrate int8.
+        int8: Whether it computes in 8 bits.
+    """
+
+    def compute(folder: Path) -> Record:
+        export_onnx(pooled_features(network), folder / _BACKBONE, ["features"])
+        if int8:
+            quantize(folder / _BACKBONE, folder / _BACKBONE, sample_for_calibration(dataset))
+        return Record()
+
+    key = {"backbone": key, "int8": dataset.digest if int8 else None}
+    entry, _ = produce("train", key, compute)
+    return Backbone(entry / _BACKBONE, key)
+
+
+def extract_features(backbone: Backbone, images: Images, origin: str, description: str) -> Floats:
+    """Pooled features of images, float32 (n, channels).
+
+    Args:
+        backbone: Computes them.
+        images: What to compute them for.
+        origin: Identifies the images.
+        description: For the progress bar.
+    """
+    # One thread for each batch and a batch for each core: the threads then never wait for each other within a layer.
+    session = open_session(backbone.file, num_threads=1)
+    num_threads = os.cpu_count() or 1
+    num_reused, parts = 0, []
+
+    def compute_batch(start: int, stop: int) -> Floats:
+        features: Floats = session.run(None, {"image": images[start:stop].astype(np.float32)})[0]
+        return features
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        for start, stop in track(list(_slices(0, len(images), _ROWS_PER_ENTRY)), description, unit="entry"):
+
+            def compute(folder: Path, start: int = start, stop: int = stop) -> Record:
+                batches = pool.map(compute_batch, *zip(*_slices(start, stop, _BATCH), strict=True))
+                np.save(folder / _FEATURES, np.concatenate(list(batches)))
+                return Record()
+
+            entry, reused = produce("train", {**backbone.key, "images": origin, "rows": [start, stop]}, compute)
+            num_reused += (stop - start) * reused
+            parts.append(np.load(entry / _FEATURES))
+    if num_reused:
+        say(f"{description}: {num_reused} of {len(images)} reused")
+    return np.concatenate(parts)
+
+
+def _slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    return ((first, min(first + size, stop)) for first in range(start, stop, size))

@@ -1,0 +1,153 @@
+"""Linear classifiers of features, fitted by scikit-learn: the head of `frozen` training.
+
+In: features, labels, and what may not be divided between folds. Out: weights and bias whose softmax gives probabilities. How strongly the
+weights are held back is chosen by cross-validation, with all images of a group in the same fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from components.train.network import Floats
+
+_NUM_FOLDS = 3
+#: Inverse strengths of the penalty of logistic regression, and strengths of that of ridge; features are standardised first.
+_INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+_PENALTIES = (1e1, 1e2, 1e3, 1e4)
+#: Rows on which the penalty is chosen, at most; more would hardly change the choice, and cost three folds times four penalties.
+_MOST_ROWS_FOR_CHOICE = 6000
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a head is fitted to.
+
+    Attributes:
+        features: Shape (n, channels).
+        labels: Class numbers, shape (n,).
+        groups: One for each row; rows of a group share a fold.
+        weights: How much each row counts, shape (n,).
+    """
+
+    features: Floats
+    labels: NDArray[np.int64]
+    groups: NDArray[np.str_]
+    weights: NDArray[np.float64]
+
+    def take(self, chosen: NDArray[Any]) -> Rows:
+        """Some of the rows, by positions or by a mask."""
+        return Rows(self.features[chosen], self.labels[chosen], self.groups[chosen], self.weights[chosen])
+
+    def join(self, others: Rows) -> Rows:
+        """These rows, and after them others."""
+        return Rows(*(np.concatenate([getattr(self, name.name), getattr(others, name.name)]) for name in fields(self)))
+
+    def sample(self, num_rows: int, seed: int) -> Rows:
+        """At most `num_rows` of the rows, whole groups."""
+        if len(self.labels) <= num_rows:
+            return self
+        names, group_of_row = np.unique(self.groups, return_inverse=True)
+        order = np.random.default_rng(seed).permutation(len(names))
+        num_before = np.cumsum(np.bincount(group_of_row)[order])
+        return self.take(np.isin(group_of_row, order[num_before <= num_rows]))
+
+
+@dataclass(frozen=True)
+class Head:
+    """A fitted head.
+
+    Attributes:
+        weights: Shape (channels, num_classes).
+        bias: Shape (num_classes,).
+        params: What was chosen.
+        curve: Cross-validated loss of each penalty tried.
+    """
+
+    weights: Floats
+    bias: Floats
+    params: dict[str, Any]
+    curve: list[float]
+
+
+def fit_logistic(rows: Rows, seed: int, chosen: Mapping[str, Any] | None = None) -> Head:
+    """Logistic regression, its penalty chosen by log-loss; or `chosen` before: the `params` of another head."""
+    losses: list[float] = []
+    if chosen is None:
+        chosen, losses = _choose_logistic(rows.sample(_MOST_ROWS_FOR_CHOICE, seed), seed)
+    estimator = _make_logistic(seed).set_params(logisticregression__C=chosen["inverse_penalty"])
+    estimator.fit(rows.features, rows.labels, logisticregression__sample_weight=rows.weights)
+    scaler, regression = estimator.named_steps.values()
+    weights, bias = _unscale(scaler, regression.coef_, regression.intercept_)
+    if len(weights) == 1:
+        # Two classes have one score; half of it for and half against gives the same softmax as its sigmoid.
+        weights, bias = np.vstack([-weights / 2, weights / 2]), np.array([-bias[0] / 2, bias[0] / 2])
+    return Head(weights.T, bias, {"inverse_penalty": regression.C}, losses)
+
+
+def _make_logistic(seed: int) -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, random_state=seed))
+
+
+def _choose_logistic(sample: Rows, seed: int) -> tuple[dict[str, Any], list[float]]:
+    grid = {"logisticregression__C": _INVERSE_PENALTIES}
+    search = GridSearchCV(_make_logistic(seed), grid, scoring="neg_log_loss", cv=GroupKFold(_NUM_FOLDS), refit=False)
+    search.fit(sample.features, sample.labels, groups=sample.groups, logisticregression__sample_weight=sample.weights)
+    losses = [-float(score) for score in search.cv_results_["mean_test_score"]]
+    return {"inverse_penalty": search.best_params_["logisticregression__C"]}, losses
+
+
+def fit_ridge(rows: Rows, seed: int, chosen: Mapping[str, Any] | None = None) -> Head:
+    """Least squares on one-hot labels, solved in closed form; a scale fitted to cross-validated scores makes them probabilities.
+
+    Penalty and scale may be `chosen` before: the `params` of another head.
+    """
+    losses: list[float] = []
+    if chosen is None:
+        chosen, losses = _choose_ridge(rows.sample(_MOST_ROWS_FOR_CHOICE, seed))
+    estimator = make_pipeline(StandardScaler(), Ridge(chosen["penalty"]))
+    estimator.fit(rows.features, np.eye(rows.labels.max() + 1)[rows.labels], ridge__sample_weight=rows.weights)
+    scaler, regression = estimator.named_steps.values()
+    weights, bias = _unscale(scaler, chosen["scale"] * regression.coef_, chosen["scale"] * regression.intercept_)
+    return Head(weights.T, bias, dict(chosen), losses)
+
+
+def _choose_ridge(sample: Rows) -> tuple[dict[str, Any], list[float]]:
+    targets = np.eye(sample.labels.max() + 1)
+    estimator = make_pipeline(StandardScaler(), Ridge())
+    folds, options = GroupKFold(_NUM_FOLDS), {"ridge__sample_weight": sample.weights}
+    search = GridSearchCV(estimator, {"ridge__alpha": _PENALTIES}, scoring="neg_mean_squared_error", cv=folds, refit=False)
+    search.fit(sample.features, targets[sample.labels], groups=sample.groups, **options)
+    estimator.set_params(**search.best_params_)
+    scores = cross_val_predict(estimator, sample.features, targets[sample.labels], groups=sample.groups, cv=folds, params=options)
+    scale = minimize_scalar(
+        lambda scale: log_loss(sample.labels, softmax(scale * scores, axis=1), labels=range(len(targets))), bounds=(1, 100)
+    ).x
+    losses = [-float(score) for score in search.cv_results_["mean_test_score"]]
+    return {"penalty": search.best_params_["ridge__alpha"], "scale": float(scale)}, losses
+
+
+def _unscale(scaler: StandardScaler, weights: Floats, bias: Floats) -> tuple[Floats, Floats]:
+    """The same classifier for features that are not standardised."""
+    weights = weights / scaler.scale_
+    return weights, bias - weights @ scaler.mean_
+
+
+class Classifier(Protocol):
+    """Fits a head to rows with a seed, and chooses what it must choose, unless that was `chosen` before."""
+
+    def __call__(self, rows: Rows, seed: int, chosen: Mapping[str, Any] | None = None) -> Head: ...  # noqa: D102
+
+
+CLASSIFIERS: dict[str, Classifier] = {"logistic": fit_logistic, "ridge": fit_ridge}

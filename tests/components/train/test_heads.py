@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from components.train import heads
+from components.train.heads import CLASSIFIERS, Rows, fit_logistic
+
+
+def draw(num_classes: int, num_rows: int = 240, shift: float = 1.0, seed: int = 0) -> Rows:
+    generator = np.random.default_rng(seed)
+    labels = np.arange(num_rows) % num_classes
+    features = generator.normal(size=(num_rows, 6)) * [1, 50, 1, 1, 1, 1] + 3
+    features[:, 0] += shift * labels
+    return Rows(features.astype(np.float32), labels, (np.arange(num_rows) // 8).astype(str), np.ones(num_rows))
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_logistic_equals_scikit_learn(num_classes: int) -> None:
+    rows = draw(num_classes)
+    head = fit_logistic(rows, seed=0)
+    expected = make_pipeline(StandardScaler(), LogisticRegression(C=head.params["inverse_penalty"], max_iter=2000))
+    expected.fit(rows.features, rows.labels)
+    found = softmax(rows.features @ head.weights + head.bias, axis=1)
+    np.testing.assert_allclose(found, expected.predict_proba(rows.features), atol=1e-4)
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_probabilities_are_better_than_the_share_of_each_class(classifier: str, num_classes: int) -> None:
+    rows, unseen = draw(num_classes), draw(num_classes, num_rows=400, seed=1)
+    head = CLASSIFIERS[classifier](rows, 0)
+    assert head.weights.shape == (6, num_classes)
+    assert head.bias.shape == (num_classes,)
+    assert len(head.curve) == 4
+    assert log_loss(unseen.labels, softmax(unseen.features @ head.weights + head.bias, axis=1)) < 0.9 * np.log(num_classes)
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_a_head_heeds_the_weights(classifier: str) -> None:
+    rows, shares = draw(2, shift=0.3), []
+    for heavy in (1.0, 9.0):
+        head = CLASSIFIERS[classifier](Rows(rows.features, rows.labels, rows.groups, np.where(rows.labels == 1, heavy, 1.0)), 0)
+        shares.append((rows.features @ head.weights + head.bias).argmax(axis=1).mean())
+    assert shares[1] > shares[0] + 0.2
+
+
+def test_the_penalty_is_chosen_on_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = draw(2)
+    sample = rows.sample(100, seed=0)
+    assert 80 < len(sample.labels) <= 100
+    assert set(np.unique(sample.groups, return_counts=True)[1]) == {8}
+    monkeypatch.setattr(heads, "_MOST_ROWS_FOR_CHOICE", 100)
+    full = fit_logistic(rows, seed=0)
+    assert abs((rows.features @ full.weights + full.bias).argmax(axis=1) - rows.labels).mean() < 0.5

@@ -1,0 +1,34 @@
+"""From raw pixels to probabilities: one input, resized inside, and the same in ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from components.common.candidate import Candidate
+from components.train.export import export_and_compare
+from components.train.network import build_network
+
+
+@pytest.mark.parametrize("input_size", [None, 64, 32, 48, 96])
+def test_the_network_resizes_inside_and_in_onnx_alike(input_size: int | None, tmp_path: Path) -> None:
+    candidate = Candidate(name="c", architecture="simple_cnn", mode="scratch", options={"conv_layers": 1}, input_size=input_size)
+    network = build_network(candidate, image_size=64, num_classes=3)
+    assert network.input.name == "image"
+    assert network.input_shape == (None, 64, 64, 3)
+    assert network.get_layer("block1_conv").input.shape[1] == (input_size or 64)
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    network.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert export_and_compare(reloaded, tmp_path / "model.onnx", images) <= 1e-4
+
+
+def test_halving_averages_four_pixels() -> None:
+    candidate = Candidate(name="c", architecture="simple_cnn", mode="scratch", options={"conv_layers": 1}, input_size=16)
+    network = build_network(candidate, image_size=32, num_classes=3)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    halved = keras.Model(network.input, network.get_layer("rescale").input).predict_on_batch(images)
+    np.testing.assert_allclose(halved, images.reshape(2, 16, 2, 16, 2, 3).mean(axis=(2, 4)), rtol=1e-5)

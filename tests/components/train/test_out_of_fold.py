@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.common.dataset import SPLITS, Dataset
+from components.common.recipe import Recipe
+from components.train import out_of_fold
+from components.train.frozen import label_training_images
+from components.train.heads import Rows
+from components.train.out_of_fold import predict_out_of_fold
+
+
+def forget_groups(rows: Rows) -> Rows:
+    """As if nobody knew which image a view is of."""
+    return dataclasses.replace(rows, groups=np.full(len(rows.labels), "none of them"))
+
+
+@pytest.mark.parametrize(("leaks", "least", "most"), [(False, 0.35, 0.65), (True, 0.95, 1.0)])
+def test_nothing_is_predicted_by_what_has_seen_it(
+    leaks: bool, least: float, most: float, dataset: Dataset, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With features that say who an image is, and nothing else, only a head that has seen the image, or a view of it, can be right."""
+    images = pd.concat([dataset.rows(split) for split in SPLITS], ignore_index=True)
+    identity = np.random.default_rng(0).normal(size=(len(images), 400))
+    train = dataset.rows("train")
+    monkeypatch.setattr(out_of_fold, "list_training_images", lambda *arguments: {})
+    monkeypatch.setattr(out_of_fold, "compute_features", lambda *arguments: np.concatenate([identity[: len(train)], identity]))
+    monkeypatch.setattr(out_of_fold, "artifact_digest", lambda folder: "digest")
+    if leaks:
+        monkeypatch.setattr(out_of_fold, "label_training_images", lambda *arguments: forget_groups(label_training_images(*arguments)))
+    predicted = predict_out_of_fold(dataset, tmp_path, recipe, recipe.candidates[1], {"inverse_penalty": 1.0}, 1.0)
+
+    assert predicted["id"].tolist() == images["id"].tolist()
+    assert predicted.groupby(images["group"])["fold"].nunique().eq(1).all()
+    assert np.bincount(predicted["fold"]).min() > 0.1 * len(images)
+    guesses = np.where(predicted["probability_dog"] > 0.5, "dog", "cat")
+    in_train = predicted["id"].isin(train["id"])
+    # Breeds are large groups of one class, so a fold can lack some of it; judge the photos that stand alone.
+    alone = in_train & (images["source"] == "dogs-vs-cats")
+    assert least <= (guesses == images["label"])[alone].mean() <= most

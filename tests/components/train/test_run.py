@@ -1,0 +1,63 @@
+"""The step as Kubeflow and the command line run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from components.common.candidate import Candidate
+from components.common.dataset import Dataset
+from components.common.errors import PawflowError
+from components.common.recipe import Recipe
+from components.common.store import home
+from components.train import epochs
+from components.train.checkpoints import Progress
+from components.train.run import run
+
+
+def deliver(dataset: Dataset, folder: Path) -> Path:
+    """Copy a dataset to where a step would have put it, with its index."""
+    shutil.copytree(dataset.folder, folder)
+    (folder / "artifact.json").write_text(json.dumps({"files": {"manifest.parquet": dataset.digest}, "record": {}}))
+    return folder
+
+
+def test_a_stopped_step_continues_and_leaves_no_checkpoints(
+    dataset: Dataset, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"conv_layers": 2, "layer_size": 4}
+    names = ("one", "two")
+    candidates = tuple(Candidate(name=name, architecture="simple_cnn", mode="scratch", options=options, epochs=2) for name in names)
+    folder = deliver(dataset, tmp_path / "dataset")
+    text = recipe.model_copy(update={"candidates": candidates}).model_dump_json()
+
+    def train(out: str) -> None:
+        run(recipe=text, candidate="two", dataset=folder, views=folder, out=tmp_path / out)
+
+    report = epochs._report
+
+    def report_and_stop(title: str, progress: Progress, seconds_left: float) -> None:
+        report(title, progress, seconds_left)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(epochs, "_report", report_and_stop)
+        with pytest.raises(PawflowError, match="stopped by a signal in scratch epoch 1/2"):
+            train("stopped")
+    assert list((home() / "checkpoints").rglob("*.npz"))
+    train("out")
+    told = capsys.readouterr().out
+    assert "train two (2 of 2)| continuing at scratch epoch 2, batch 1" in told
+    assert not list((home() / "checkpoints").rglob("*.npz"))
+    newest = mlflow.search_runs(search_all_experiments=True, output_format="list")[0]
+    assert newest.data.params["train.resumed"] == "1"
+    assert newest.data.metrics["train.gpu_seconds"] == 0
+    # Both epochs are in TensorBoard's logs, also the one before the stop.
+    assert [path.name for path in sorted((tmp_path / "out" / "tensorboard").iterdir())] == ["train", "validation"]
+    assert len(json.loads((tmp_path / "out" / "history.json").read_text())["val_loss"]) == 2

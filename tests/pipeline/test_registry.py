@@ -1,0 +1,171 @@
+"""The registry commands on a real sqlite registry: ten promotions, roll-backs, refusals, and what they leave in the registry."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from components.common import registry, tracking
+from components.common.errors import PawflowError
+from components.common.recipe import Gate, Recipe
+from components.promote.promote import list_objections
+from components.register.answers import Answers
+from components.register.packaging import keep_with_model, log_model, packed
+from pipeline.__main__ import app
+from tests.conftest import write_mean_model
+
+TAGS = {"verdict": "promote", "certificate": "holds", "reason": "promoted: it is better", "champion_before": "", "candidate": "cnn"}
+
+
+def call(*arguments: str) -> str:
+    """Run a command; the message of a refusal is raised, as the shipped command line prints it."""
+    result = CliRunner().invoke(app, ["registry", *arguments], env={"COLUMNS": "250"}, catch_exceptions=True)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
+
+
+def call_json(*arguments: str) -> Any:
+    return json.loads(call(*arguments, "--json"))
+
+
+@pytest.fixture
+def add_version(recipe: Recipe, tmp_path: Path) -> Any:
+    """A function that registers one logged model once more, judged against the champion of the moment."""
+    folder = write_mean_model(tmp_path / "candidate", 32, 1.0)
+    with tracking.step_run("register", recipe, ""), packed(folder, "float32", frozenset({"hash0"})) as served:
+        logged = log_model(served, b"photo", {})
+    keep_answers(logged.model_id, tmp_path / "kept", num_wrong=5)
+
+    def add(**tags: str) -> str:
+        version = registry.create_version(logged.uri, "tiny", "float32")
+        before = registry.find_version("tiny", registry.CHAMPION) or ""
+        registry.describe_version("tiny", version, f"**card of version {version}**", TAGS | {"champion_before": before} | tags)
+        return version
+
+    return add
+
+
+def keep_answers(model_id: str, folder: Path, num_wrong: int) -> None:
+    """What registration keeps with a version, for `compare`."""
+    folder.mkdir()
+    places = np.arange(100)
+    rows = pd.DataFrame(
+        {"id": places.astype(str), "sha256": [f"hash{place}" for place in places], "label": "cat", "group": places.astype(str)}
+    )
+    probabilities = np.where((places < num_wrong)[:, np.newaxis], [0.2, 0.8], [0.8, 0.2])
+    Answers(("cat", "dog"), rows.assign(clean=True), probabilities).save(folder / registry.ANSWERS_FILE)
+    own = {"log_loss": 0.3, "latency_ms": 1.25, "megabytes": 2.0}
+    (folder / registry.VERDICT_FILE).write_text(json.dumps({"rule": Gate().model_dump(mode="json"), "challenger": own}))
+    keep_with_model(model_id, folder)
+
+
+def test_history_and_rollback_after_ten_promotions(add_version: Any) -> None:
+    for _ in range(10):
+        add_version()
+        call("promote")
+    assert (registry.find_version("tiny", "champion"), registry.find_version("tiny", "previous")) == ("10", "9")
+    assert registry.find_version("tiny", "challenger") is None
+
+    assert "version 9 is the champion again" in call("rollback", "--reason", "it takes foxes for dogs")
+    call("rollback")
+    assert (registry.find_version("tiny", "champion"), registry.find_version("tiny", "previous")) == ("8", "7")
+
+    events = call_json("history")
+    assert [event["version"] for event in events] == [*(str(number) for number in range(1, 11)), "9", "8"]
+    assert [event["before"] for event in events] == [None, *(str(number) for number in range(1, 11)), "9"]
+    assert events == sorted(events, key=lambda event: event["when"])
+    assert events[-2]["reason"] == "it takes foxes for dogs"
+    assert events[0]["verdict"] == "promoted: it is better"
+    assert all("@" in event["who"] and not event["forced"] for event in events)
+    assert "it takes foxes for dogs" in call("history")
+
+    with pytest.raises(PawflowError, match="version 10 is not promoted: it was rolled back: it takes foxes for dogs"):
+        call("promote", "10")
+
+
+def test_what_the_rules_forbid_needs_force_and_a_reason(add_version: Any) -> None:
+    add_version()
+    call("promote")
+    kept = add_version(verdict="keep", reason="kept the champion: a tie")
+    for arguments in ((), ("--force",), ("--reason", "because"), ("--force", "--reason", " ")):
+        with pytest.raises(PawflowError, match="does not allow a promotion: kept the champion: a tie.* give --force and --reason"):
+            call("promote", kept, *arguments)
+    assert registry.find_version("tiny", "champion") == "1"
+    assert "version 2 is the champion now; version 1 is kept" in call("promote", kept, "--force", "--reason", "night photos")
+    last = call_json("history")[-1]
+    assert (last["version"], last["forced"], last["reason"]) == ("2", True, "night photos")
+    with pytest.raises(PawflowError, match="is the champion already"):
+        call("promote", kept, "--force", "--reason", "again")
+
+
+@pytest.mark.parametrize(
+    ("tags", "champion", "objection"),
+    [
+        (TAGS, None, None),
+        (TAGS | {"champion_before": "3"}, "3", None),
+        (TAGS | {"champion_before": "3"}, "4", "compared with champion 3, but the champion is now 4"),
+        (TAGS, "4", "compared with champion none, but the champion is now 4"),
+        (TAGS | {"champion_before": "3"}, None, "compared with champion 3, but the champion is now none"),
+        (TAGS | {"verdict": "keep"}, None, "does not allow a promotion"),
+        (TAGS | {"certificate": "does not hold"}, None, "no parity certificate"),
+        ({}, None, "it has none"),
+        (TAGS | {"rolled_back": "foxes"}, None, "rolled back: foxes"),
+    ],
+)
+def test_the_rules_of_promotion(tags: dict[str, str], champion: str | None, objection: str | None) -> None:
+    objections = list_objections(tags, champion)
+    assert (objection is None) == (not objections)
+    assert objection is None or objection in "; ".join(objections)
+
+
+def test_rollback_with_nothing_to_go_back_to(add_version: Any) -> None:
+    add_version()
+    call("promote")
+    with pytest.raises(PawflowError, match=r"no previous champion to go back to \(champion: 1, previous: none\)"):
+        call("rollback")
+    assert registry.find_version("tiny", "champion") == "1"
+
+
+def test_reading_commands(add_version: Any, tmp_path: Path) -> None:
+    add_version()
+    call("promote")
+    add_version(reason="refused: [slow]", verdict="keep")
+    entries = call_json("list")
+    assert [(entry["version"], entry["aliases"]) for entry in entries] == [("1", ["champion"]), ("2", ["challenger"])]
+    assert "refused: [slow]" in call("list")
+    assert "card of version 1" in call("show")
+    assert call_json("show", "challenger", "--model", "tiny")["version"] == "2"
+    with pytest.raises(PawflowError, match="has no 'previous'; its aliases: challenger, champion"):
+        call("show", "previous")
+    with pytest.raises(PawflowError, match="has no version 7; it has 1, 2"):
+        call("show", "7")
+    with pytest.raises(PawflowError, match="no registered model 'sample'; there are: tiny"):
+        call("show", "--recipe", "sample")
+    compared = call_json("compare", "challenger")
+    assert compared["images"] == 99, "one test image is among those that it was trained on"
+    assert compared["p_value"] == 1.0
+    assert compared["first"]["accuracy"] == compared["second"]["accuracy"] == pytest.approx(95 / 99, abs=1e-4)
+    assert "McNemar" in call("compare", "2", "1")
+
+
+def test_an_empty_registry_says_what_to_do() -> None:
+    assert "no model is registered yet" in call("list")
+    assert call_json("list") == []
+    with pytest.raises(PawflowError, match="make run"):
+        call("show")
+
+
+def test_a_long_reason_and_a_long_verdict_fit(add_version: Any) -> None:
+    add_version(reason='"' * 9000)
+    call("promote", "--reason", "\\ü\n\x07" * 5000)
+    (event,) = registry.read_history("tiny")
+    assert event.reason.startswith("\\ü \\ü")
+    tags = registry._client().get_registered_model("tiny").tags
+    assert max(map(len, tags.values())) <= registry.LONGEST_TEXT
