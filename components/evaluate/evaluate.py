@@ -1,16 +1,13 @@
 """Judge every candidate on images that it has not seen, through the ONNX file and the code that will serve it.
 
-Out: `metrics.json` (candidate -> split -> metric with interval, slices, latency), `predictions.parquet` (one row per candidate and
-image) and figures for each candidate.
+Out: `metrics.json` (see README.md), `predictions.parquet` (one row per candidate and image), the leaderboard as table and picture, figures,
+and `report.html`, which says it all in words. What costs many passes through a network (robustness, strangers, explanations) is measured
+for the winner alone: the candidate with the best `select` on the validation split.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import statistics
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,128 +15,150 @@ import numpy as np
 import pandas as pd
 
 from components.common.dataset import Dataset
-from components.common.figures import save_contact_sheet
-from components.common.metrics import Probabilities, estimate_accuracy, estimate_metrics
-from components.common.progress import say, track
+from components.common.progress import say
 from components.common.recipe import Recipe
-from components.common.store import Record
-from components.evaluate import plots
+from components.common.store import Record, read_record
+from components.evaluate import leaderboard
+from components.evaluate.answers import Answers, ask, time_one_image
+from components.evaluate.explanations import check_explanations
+from components.evaluate.judgement import Exam, judge
+from components.evaluate.plots import CONFUSION_MATRIX, FIGURES, WORST_ERRORS, Subject, draw_figures, draw_worst_errors
+from components.evaluate.report import PAGE, write_page
+from components.evaluate.report.words import state_count
+from components.evaluate.robustness import measure_robustness
+from components.evaluate.slices import MEASURES, choose_headline, describe_images, describe_origins
+from components.evaluate.strangers import draw_strangers, measure_strangers
 from serving.predictor import Predictor
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"
 _JUDGED_SPLITS = ("validation", "test")
-#: Slices smaller than this say nothing; they are counted but not judged.
-_SMALLEST_SLICE = 5
-_NUM_TIMED = 30
 
 
 def evaluate(dataset: Dataset, candidates: dict[str, Path], recipe: Recipe, folder: Path) -> Record:
     """Judge the candidates (name -> folder) on the validation and test splits of `dataset`."""
+    images, ranges = describe_images(dataset, recipe)
+    exam = Exam(dataset, images, describe_origins(dataset, recipe), choose_headline(images), recipe.seed)
     results: dict[str, Any] = {}
-    predictions: list[pd.DataFrame] = []
+    answers: dict[str, dict[str, Answers]] = {}
     for name, candidate in candidates.items():
         predictor = Predictor(candidate)
-        frames = {split: _predict(predictor, dataset, split, name) for split in _JUDGED_SPLITS}
-        predictions += frames.values()
-        results[name] = _judge(frames, dataset, recipe) | {"latency_ms": _time(predictor, dataset)}
-        _draw(frames["test"], dataset, name, folder / "figures" / name)
-        accuracy = results[name]["test"]["accuracy"]
-        say(f"{name}: {accuracy['errors']} errors in {accuracy['n']} test images, accuracy {_percent(accuracy)}")
-    pd.concat(predictions).to_parquet(folder / PREDICTIONS_FILE, index=False)
-    generated = bool(dataset.report["generated"])
-    summary = {"generated": generated, "dataset_digest": dataset.digest, "classes": dataset.classes, "candidates": results}
+        answers[name] = {split: ask(predictor, dataset.images(split), f"{name}: {split}") for split in _JUDGED_SPLITS}
+        latency = time_one_image(predictor, dataset.images("validation")[0])
+        results[name] = judge(answers[name], exam, candidate, predictor.card) | {"latency_ms": latency}
+        draw_figures(_portray(name, answers, predictor, exam), [CONFUSION_MATRIX], folder / "figures" / name)
+        say(f"{name}: {state_count(results[name]['headline']['accuracy'])}, in the headline")
+    _tabulate(answers, exam).to_parquet(folder / PREDICTIONS_FILE, index=False)
+    table = leaderboard.rank(results, {name: read_record(path).metrics for name, path in candidates.items()}, recipe.select)
+    table.to_csv(folder / leaderboard.TABLE_FILE, index=False, float_format="%.6g")
+    leaderboard.draw(table, _title("test split", exam), folder / leaderboard.FIGURE_FILE)
+    winner = str(table["candidate"].iloc[0])
+    predictor = Predictor(candidates[winner])
+    portrait = _portray(winner, answers, predictor, exam)
+    results[winner] |= examine(candidates[winner], predictor, portrait, exam, folder / "figures" / winner)
+    summary = {
+        "generated": bool(dataset.report["generated"]),
+        "dataset_digest": dataset.digest,
+        "classes": dataset.classes,
+        "select": recipe.select,
+        "winner": winner,
+        "headline": {"words": exam.headline.words, "caveat": exam.headline.caveat, "n": int(exam.headline.select(images).sum())},
+        "measures": {name: {"meaning": meaning, "ranges": ranges[name]} for name, meaning in MEASURES.items()},
+        "candidates": results,
+    }
     (folder / METRICS_FILE).write_text(json.dumps(summary, indent=1))
-    title = f"test split, n = {len(dataset.rows('test'))}{_suffix(dataset)}"
-    plots.save_comparison(
-        {name: result["test"]["accuracy"] for name, result in results.items()}, "accuracy", title, folder / "accuracy.png"
-    )
-    metrics = {f"{name}.{key}": value for name, result in results.items() for key, value in flatten(result).items()}
+    write_page(summary, table, folder / "figures" / winner, folder / PAGE)
+    return _make_record(summary, len(images))
+
+
+def _make_record(summary: dict[str, Any], num_images: int) -> Record:
+    metrics = {
+        f"{name}.{key}": value for name, result in summary["candidates"].items() for key, value in flatten(result, brief=True).items()
+    }
     return Record(
-        params={"dataset_digest": dataset.digest, "num_test": len(dataset.rows("test"))},
+        params={
+            "dataset_digest": summary["dataset_digest"],
+            "num_test": num_images,
+            "winner": summary["winner"],
+            "headline": summary["headline"]["words"],
+        },
         metrics=metrics,
-        tags={"pawflow.generated": str(generated).lower()},
-        figures=["accuracy.png", "figures", METRICS_FILE],
+        tags={"pawflow.generated": str(summary["generated"]).lower()},
+        figures=[PAGE, leaderboard.FIGURE_FILE, leaderboard.TABLE_FILE, "figures", METRICS_FILE],
     )
 
 
-def flatten(result: dict[str, Any]) -> dict[str, float]:
-    """One candidate's result as MLflow metrics: `test.accuracy`, `test.accuracy.low`, ..., `latency_ms`."""
+def _portray(name: str, answers: dict[str, dict[str, Answers]], predictor: Predictor, exam: Exam) -> Subject:
+    dataset = exam.dataset
+    return Subject(dataset.labels("test"), answers[name]["test"], dataset.classes, predictor.card, _title(name, exam))
+
+
+def examine(candidate: Path, predictor: Predictor, subject: Subject, exam: Exam, figures: Path) -> dict[str, Any]:
+    """What is measured of the winner alone, and its figures.
+
+    Args:
+        candidate: Its folder.
+        predictor: It.
+        subject: What it says of the test split.
+        exam: What it is judged on.
+        figures: Folder to draw them into.
+    """
+    dataset, labels, said = exam.dataset, subject.labels, subject.answers
+    images = dataset.images("test")
+    draw_figures(subject, [name for name in FIGURES if name != CONFUSION_MATRIX], figures)
+    if not said.is_right(labels).all():
+        draw_worst_errors(subject, predictor, dataset, exam.suspects, figures / WORST_ERRORS)
+    right = np.flatnonzero(said.is_right(labels))
+    names = [dataset.classes[label] for label in labels]
+    return {
+        "robustness": measure_robustness(predictor, images, labels, np.flatnonzero(exam.headline.select(exam.images)), exam.seed),
+        "strangers": measure_strangers(predictor, said, draw_strangers(dataset.image_size, exam.seed)),
+        "explanations": check_explanations(candidate, images, names, right, exam.seed),
+    }
+
+
+def flatten(result: dict[str, Any], *, brief: bool = False) -> dict[str, float]:
+    """One candidate's result as MLflow metrics: `headline.accuracy`, `test.accuracy`, `test.accuracy.low`, ..., `latency_ms`.
+
+    Args:
+        result: From `metrics.json`.
+        brief: Leave out intervals and slices, where many candidates share a run.
+    """
     metrics = {"latency_ms": float(result["latency_ms"])}
-    for split in _JUDGED_SPLITS:
-        for name, estimate in result[split].items():
-            metrics |= {
-                f"{split}.{name}": estimate["value"],
-                f"{split}.{name}.low": estimate["low"],
-                f"{split}.{name}.high": estimate["high"],
-            }
-    for column, slices in result["slices"].items():
-        metrics |= {f"test.{column}.{value}.accuracy": estimate["value"] for value, estimate in slices.items() if "value" in estimate}
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
+    for part in ("headline", "out_of_fold", *_JUDGED_SPLITS):
+        for name, estimate in (result[part] or {}).items():
+            if "value" in estimate:
+                metrics[f"{part}.{name}"] = estimate["value"]
+                if not brief:
+                    metrics |= {f"{part}.{name}.{end}": estimate[end] for end in ("low", "high")}
+    doubt = result["not_sure"]
+    metrics |= {"not_sure.share": doubt["num_not_sure"] / doubt["n"], "not_sure.accuracy_when_sure": doubt["accuracy_when_sure"]}
+    if not brief:
+        slices = ((column, value, found) for column, part in result["slices"].items() for value, found in part.items())
+        metrics |= {f"test.{column}.{value}.accuracy": found["value"] for column, value, found in slices if "value" in found}
+    if "robustness" in result:
+        metrics |= {f"robustness.{_plain(name)}": found["value"] for name, found in result["robustness"].items()}
+        metrics |= {f"strangers.{name}.not_sure": found["not_sure"] for name, found in result["strangers"].items()}
+        metrics["explanations.masking"] = result["explanations"]["masking"]["share"]
+        metrics["explanations.randomised"] = result["explanations"]["randomised"]["rank_correlation"]
+    return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
 
 
-def _predict(predictor: Predictor, dataset: Dataset, split: str, candidate: str) -> pd.DataFrame:
-    images = dataset.images(split)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        scores = pool.map(lambda row: predictor.score(images[row]), range(len(images)))
-        probabilities = np.stack(list(track(scores, f"{candidate}: predicting {split}", total=len(images))))
-    frame = dataset.rows(split)[["id", "split", "source", "breed", "label", "unconfounded"]].copy()
-    frame["unconfounded"] = np.where(frame["unconfounded"], "yes", "no")
-    frame.insert(0, "candidate", candidate)
-    for number, name in enumerate(dataset.classes):
-        frame[f"probability_{name}"] = probabilities[:, number]
-    return frame
+def _plain(name: str) -> str:
+    """A name that MLflow takes."""
+    return name.replace("%", "percent")
 
 
-def _probabilities(frame: pd.DataFrame, classes: list[str]) -> Probabilities:
-    # Softmax in single precision sums to 1 only roughly, and scikit-learn warns of that.
-    values = frame[[f"probability_{name}" for name in classes]].to_numpy(np.float64)
-    return np.asarray(values / values.sum(axis=1, keepdims=True))
+def _tabulate(answers: dict[str, dict[str, Answers]], exam: Exam) -> pd.DataFrame:
+    """A row for each candidate and image; the slice columns are known for the test split."""
+    columns = exam.origins.columns
+    tables = []
+    for candidate, said in answers.items():
+        for split, part in said.items():
+            facts = exam.images if split == "test" else exam.origins.loc[exam.origins["split"] == split, columns].reset_index(drop=True)
+            tables.append(facts.assign(candidate=candidate).join(part.tabulate(exam.dataset.classes)))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _judge(frames: dict[str, pd.DataFrame], dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for split, frame in frames.items():
-        result[split] = estimate_metrics(dataset.labels(split), _probabilities(frame, dataset.classes), recipe.seed)
-    test, labels = frames["test"], dataset.labels("test")
-    result["slices"] = {column: {} for column in ("source", "breed", "unconfounded")}
-    for column, slices in result["slices"].items():
-        for value, rows in test.dropna(subset=[column]).groupby(column):
-            enough = len(rows) >= _SMALLEST_SLICE
-            slices[value] = estimate_accuracy(labels[rows.index], _probabilities(rows, dataset.classes)) if enough else {"n": len(rows)}
-    return result
-
-
-def _time(predictor: Predictor, dataset: Dataset) -> float:
-    """Median milliseconds of one image on one thread, decoding apart."""
-    pixels = dataset.images("validation")[0]
-    times = []
-    for _ in range(_NUM_TIMED):
-        started = time.perf_counter()
-        predictor.score(pixels)
-        times.append(1000 * (time.perf_counter() - started))
-    return statistics.median(times)
-
-
-def _draw(test: pd.DataFrame, dataset: Dataset, name: str, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    labels, probabilities = dataset.labels("test"), _probabilities(test, dataset.classes)
-    title = f"{name}, n = {len(labels)}{_suffix(dataset)}"
-    plots.save_confusion_matrix(labels, probabilities, dataset.classes, title, folder / "confusion_matrix.png")
-    plots.save_roc(labels, probabilities, dataset.classes, title, folder / "roc.png")
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    worst = wrong[np.argsort(probabilities[wrong, labels[wrong]])][:24]
-    if len(worst):
-        images = list(dataset.images("test").take(worst))
-        captions = [
-            f"{Path(test['id'].iloc[row]).stem}\n{dataset.classes[labels[row]]} at {probabilities[row, labels[row]]:.3f}" for row in worst
-        ]
-        save_contact_sheet(images, captions, folder / "worst_errors.png", title=f"{title}: {len(wrong)} errors, the surest first")
-
-
-def _suffix(dataset: Dataset) -> str:
-    return " (generated images)" if dataset.report["generated"] else ""
-
-
-def _percent(estimate: dict[str, float]) -> str:
-    return f"{100 * estimate['value']:.1f} % ({100 * estimate['low']:.1f} to {100 * estimate['high']:.1f})"
+def _title(subject: str, exam: Exam) -> str:
+    return f"{subject}, n = {len(exam.images)}{' (generated images)' if exam.dataset.report['generated'] else ''}"

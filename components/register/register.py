@@ -1,6 +1,6 @@
-"""Choose the winner among the candidates, compare it with the champion on the same images, and reach a verdict.
+"""From candidates and their evaluation to a verdict: choose, compare with the champion on the same images, decide.
 
-Out: `verdict.json`, which the registered version repeats in its description. This module computes; `run.py` talks to the registry.
+Out: `verdict.json`, which travels with the registered version. This module computes; `run.py` talks to the registry.
 """
 
 from __future__ import annotations
@@ -10,17 +10,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from components.common.dataset import Dataset
-from components.common.errors import PawflowError
-from components.common.metrics import METRICS
-from components.common.progress import say, track
-from components.common.recipe import LOWER_IS_BETTER, Recipe
-from components.common.registry import ServedModel
-from components.register.gate import Comparison, Decision, decide
+from components.common.progress import say
+from components.common.recipe import Recipe
+from components.common.registry import VERDICT_FILE, ServedModel
+from components.register.answers import Answers, ask, compare, estimate, leave_out, measure_log_loss
+from components.register.certificate import Certificate
+from components.register.confounding import judge_confounding
+from components.register.gate import Challenger, Comparison, Confounding, Decision, decide
+from components.register.selection import Choice
+from components.register.serving_form import ServingForm, time_side_by_side
 from serving.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a challenger was judged by, and the decision."""
+
+    challenger: Challenger
+    comparison: Comparison | None
+    decision: Decision
 
 
 @dataclass(frozen=True)
@@ -33,95 +42,94 @@ class Verdict:
     promote: bool
     reason: str
     champion_before: str | None
-    metrics: dict[str, Any]
+    checks: list[dict[str, Any]]
+    choice: dict[str, Any]
+    rule: dict[str, Any]
+    challenger: dict[str, Any]
     comparison: dict[str, Any] | None
+    metrics: dict[str, Any]
     dataset_digest: str
     generated: bool
 
     def write(self, folder: Path) -> None:
         """Save as `verdict.json`."""
-        (folder / "verdict.json").write_text(json.dumps(asdict(self), indent=1))
+        (folder / VERDICT_FILE).write_text(json.dumps(asdict(self), indent=1))
 
 
-def choose_winner(results: dict[str, Any], recipe: Recipe) -> str:
-    """Name of the candidate with the best `recipe.select` on the validation split; of equals, the first.
+def judge(
+    candidate: Path, form: ServingForm, champion: ServedModel | None, certificate: Certificate, dataset: Dataset, recipe: Recipe
+) -> Judgement:
+    """Measure the challenger, compare it with the champion, if there is one, and decide.
 
     Args:
-        results: `candidates` of the evaluation's `metrics.json`.
+        candidate: The challenger's folder.
+        form: What of it serves, with its answers on the test split.
+        champion: The one of the day.
+        certificate: The challenger's.
+        dataset: Holds the test images.
         recipe: The experiment.
-
-    Raises:
-        PawflowError: No candidate has a finite value.
-    """
-    sign = -1.0 if recipe.select in LOWER_IS_BETTER else 1.0
-    values = {name: result["validation"][recipe.select]["value"] for name, result in results.items()}
-    finite = {name: value for name, value in values.items() if np.isfinite(value)}
-    if not finite:
-        raise PawflowError(f"no candidate has a finite {recipe.select} on the validation split: {values}")
-    return max(finite, key=lambda name: sign * finite[name])
-
-
-def compare(challenger: Path, champion: ServedModel, dataset: Dataset, metric: str) -> Comparison:
-    """Judge both models on the challenger's test images, less those that the champion was trained on.
-
-    Both see the encoded files, as callers would send them, so it does not matter which size of image each takes.
 
     Raises:
         PawflowError: The champion knows other classes.
     """
-    models = Predictor(challenger), Predictor(champion.folder)
-    if set(models[0].card.classes) != set(models[1].card.classes):
-        raise PawflowError(
-            f"champion {champion.version} knows the classes {list(models[1].card.classes)}, the challenger {list(models[0].card.classes)}; "
-            "register it under another name: set `model` in the recipe"
-        )
-    rows = dataset.rows("test").set_index("id")
-    labels: list[str] = []
-    answers: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
-    for identifier, data in track(dataset.originals(), "comparing with the champion", total=len(rows)):
-        if rows.at[identifier, "sha256"] in champion.trained_on:
-            continue
-        labels.append(str(rows.at[identifier, "label"]))
-        for model, given in zip(models, answers, strict=True):
-            given.append(model.predict(data))
-    right = [np.array([answer["label"] == label for answer, label in zip(given, labels, strict=True)], dtype=bool) for given in answers]
-    values = [_score(metric, given, labels, dataset.classes) if labels else float("nan") for given in answers]
-    return Comparison(
-        num_images=len(labels),
-        challenger=values[0],
-        champion=values[1],
-        only_challenger_right=int((right[0] & ~right[1]).sum()),
-        only_champion_right=int((right[1] & ~right[0]).sum()),
+    confounding = judge_confounding(form.answers, dataset)
+    answers = _select_judged(form.answers, confounding, recipe)
+    rival = Predictor(champion.folder, champion.version, int8=champion.int8) if champion else None
+    photo = next(dataset.originals())[1]
+    latencies = time_side_by_side([form.load(candidate), *([rival] if rival else [])], photo)
+    log_loss, guessing = measure_log_loss(answers)
+    challenger = Challenger(
+        estimate=estimate(answers, recipe.gate.metric, recipe.seed),
+        log_loss=log_loss,
+        guessing=guessing,
+        latency_ms=latencies[0],
+        megabytes=(candidate / form.network).stat().st_size / 1e6,
+        parity=certificate.parity,
+        confounding=confounding,
     )
-
-
-def _score(metric: str, answers: list[dict[str, Any]], labels: list[str], classes: list[str]) -> float:
-    probabilities = pd.DataFrame([answer["probabilities"] for answer in answers])[classes].to_numpy(np.float64)
-    numbers = np.array([classes.index(label) for label in labels])
-    return METRICS[metric](numbers, probabilities / probabilities.sum(axis=1, keepdims=True))
-
-
-def judge(
-    challenger: Path, result: dict[str, Any], champion: ServedModel | None, dataset: Dataset, recipe: Recipe
-) -> tuple[Decision, Comparison | None]:
-    """Compare a candidate with the champion, if there is one, and decide."""
-    comparison = compare(challenger, champion, dataset, recipe.gate.metric) if champion else None
-    decision = decide(result["test"][recipe.gate.metric], comparison, recipe.gate)
+    comparison = None
+    if champion is not None and rival is not None:
+        new, num_known = leave_out(answers, champion.trained_on)
+        other = ask(rival, dataset, new.rows, "comparing with the champion")
+        comparison = compare(new, other, recipe.gate, recipe.seed, num_left_out=num_known, slowdown=latencies[0] / latencies[1])
+    decision = decide(challenger, comparison, recipe.gate)
     say(decision.reason)
-    return decision, comparison
+    return Judgement(challenger, comparison, decision)
 
 
-def describe(verdict: Verdict) -> str:
-    """The verdict as Markdown, for people who browse the registry."""
-    test = verdict.metrics["test"]
-    lines = [
-        f"**{verdict.reason}**",
-        "",
-        f"Candidate `{verdict.candidate}`, dataset `{verdict.dataset_digest[:12]}`"
-        + ("; all figures on **generated** images, none on photos." if verdict.generated else "."),
-        "",
-        f"| test metric (n = {test['accuracy']['n']}) | value | 95 % interval |",
-        "| --- | --- | --- |",
-        *(f"| {name} | {value['value']:.4f} | {value['low']:.4f} to {value['high']:.4f} |" for name, value in test.items()),
-    ]
-    return "\n".join(lines)
+def _select_judged(answers: Answers, confounding: Confounding, recipe: Recipe) -> Answers:
+    """The images that count; where there are none the gate refuses, and all serve to say by which figures."""
+    return answers.take(answers.rows["clean"].to_numpy(bool)) if recipe.gate.confounding == "refuse" and confounding.num_clean else answers
+
+
+def state_verdict(
+    judgement: Judgement, version: str, choice: Choice, metrics: dict[str, Any], champion: str | None, dataset: Dataset, recipe: Recipe
+) -> Verdict:
+    """Everything that there is to say about a version.
+
+    Args:
+        judgement: What it was judged by.
+        version: Its number.
+        choice: How its candidate was chosen.
+        metrics: The evaluation's result for that candidate.
+        champion: Number of the champion that it was compared with.
+        dataset: What it was trained and judged on.
+        recipe: The experiment.
+    """
+    compared = judgement.comparison
+    return Verdict(
+        model=recipe.model,
+        version=version,
+        candidate=choice.winner,
+        promote=judgement.decision.promote,
+        reason=judgement.decision.reason,
+        champion_before=champion,
+        checks=[asdict(check) for check in judgement.decision.checks],
+        choice=asdict(choice),
+        rule=recipe.gate.model_dump(mode="json"),
+        challenger=asdict(judgement.challenger),
+        comparison=asdict(compared) | {"p_value": compared.p_value} if compared else None,
+        metrics=metrics,
+        dataset_digest=dataset.digest,
+        generated=bool(dataset.report["generated"]),
+    )

@@ -1,11 +1,8 @@
-"""Register the winner as a version of the recipe's model, with the gate's verdict on it."""
+"""Choose the winner, start it as it will be served, certify and judge it, and only then register it, with the verdict on it."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from components.common import registry, tracking
@@ -14,9 +11,16 @@ from components.common.dataset import Dataset
 from components.common.inputs import find_candidates
 from components.common.progress import labelled, say
 from components.common.recipe import load_recipe
-from components.common.store import artifact_digest
-from components.register.register import Verdict, choose_winner, describe, judge
-from serving.predictor import CARD_FILE, MODEL_FILE
+from components.common.store import read_record
+from components.register.answers import PREDICTIONS_FILE, read_predictions
+from components.register.certificate import certify, pick_golden_photos
+from components.register.chart import CHART_FILE, draw_chart
+from components.register.confounding import find_clean
+from components.register.endpoint import Endpoint
+from components.register.publishing import publish, registered
+from components.register.register import Verdict, judge, state_verdict
+from components.register.selection import choose_winner
+from components.register.serving_form import choose_form
 
 
 def run(
@@ -33,56 +37,38 @@ def run(
     fused = Dataset(dataset)
     folders = find_candidates(candidates, experiment)
     results = json.loads((evaluation / "metrics.json").read_text())["candidates"]
+    answers = {
+        split: read_predictions(evaluation / PREDICTIONS_FILE, split, fused, find_clean(fused, split)) for split in ("validation", "test")
+    }
     with labelled("register"), tracking.step_run("register", experiment, job):
-        winner = choose_winner(results, experiment)
-        say(f"best {experiment.select} on validation: {winner}")
-        before = registry.find_version(experiment.model, registry.CHAMPION)
-        champion = registry.download_version(experiment.model, before) if before else None
-        decision, comparison = judge(folders[winner], results[winner], champion, fused, experiment)
-        version = _log(folders[winner], fused, experiment.model, winner)
-        verdict = Verdict(
-            model=experiment.model,
-            version=version,
-            candidate=winner,
-            promote=decision.promote,
-            reason=decision.reason,
-            champion_before=before,
-            metrics=results[winner],
-            comparison=asdict(comparison) | {"p_value": comparison.p_value} if comparison else None,
-            dataset_digest=fused.digest,
-            generated=bool(fused.report["generated"]),
-        )
-        description = describe(verdict)
-        tags = {
-            "recipe": experiment.name,
-            "candidate": winner,
-            "candidate_digest": artifact_digest(folders[winner]),
-            "dataset_digest": fused.digest,
-            "generated": str(verdict.generated).lower(),
-            "verdict": "promote" if verdict.promote else "keep",
-            "git.commit": tracking.pipeline_tag(job, "git.commit"),
-        }
-        registry.describe_version(experiment.model, version, description, tags)
+        choice = choose_winner(answers["validation"], {name: result["latency_ms"] for name, result in results.items()}, experiment)
+        say(choice.reason)
+        winner = folders[choice.winner]
+        form = choose_form(winner, answers["test"][choice.winner], fused, experiment)
+        golden = pick_golden_photos(fused)
+        with registered(winner, form, golden, fused, experiment) as made:
+            uri = f"models:/{experiment.model}/{made.version}"
+            with Endpoint(uri) as endpoint:
+                certificate = certify(winner, form, uri, endpoint, golden)
+            certificate.require()
+            before = registry.find_version(experiment.model, registry.CHAMPION)
+            champion = registry.download_version(experiment.model, before) if before else None
+            judgement = judge(winner, form, champion, certificate, fused, experiment)
+            verdict = state_verdict(judgement, made.version, choice, results[choice.winner], before, fused, experiment)
+            publish(made, verdict, certificate, fused, experiment, job)
         out.mkdir(parents=True, exist_ok=True)
         verdict.write(out)
-        tracking.log_dataset(experiment.model, "output of fuse", fused.digest, "evaluation")
-        tracking.log_text(description, "verdict.md")
-        headline = {f"test.{name}": estimate["value"] for name, estimate in results[winner]["test"].items()}
-        tracking.log_outcome(
-            job, headline, {"winner": winner, "verdict": decision.reason, "model_version": f"{experiment.model}/{version}"}
-        )
-        say(f"{experiment.model} version {version} is registered as challenger")
+        cpu_seconds = {name: read_record(folder).metrics.get("train.cpu_seconds", 0.0) for name, folder in folders.items()}
+        title = experiment.name + (", generated images" if verdict.generated else "")
+        draw_chart(results, cpu_seconds, choice, title, out / CHART_FILE)
+        _report(verdict, out, fused, job)
     return "promote" if verdict.promote else "keep"
 
 
-def _log(candidate: Path, dataset: Dataset, model: str, name: str) -> str:
-    """Log the files that serving needs, and no others, as a version."""
-    manifest = dataset.manifest
-    seen = frozenset(manifest.loc[manifest["split"].isin(["train", "validation"]), "sha256"])
-    _, example = next(dataset.originals())
-    with tempfile.TemporaryDirectory(prefix="pawflow-") as folder:
-        served = Path(folder) / "model"
-        served.mkdir()
-        for file in (MODEL_FILE, CARD_FILE):
-            shutil.copy(candidate / file, served)
-        return registry.log_model(served, seen, example, model, {"candidate": name, "dataset_digest": dataset.digest})
+def _report(verdict: Verdict, out: Path, dataset: Dataset, job: str) -> None:
+    """Write what came of it into the step's run, and the gist into the pipeline's."""
+    tracking.log_dataset(verdict.model, "output of fuse", dataset.digest, "evaluation")
+    tracking.log_files(out)
+    headline = {f"test.{name}": estimate["value"] for name, estimate in verdict.metrics["test"].items() if "value" in estimate}
+    tags = {"winner": verdict.candidate, "verdict": verdict.reason, "model_version": f"{verdict.model}/{verdict.version}"}
+    tracking.log_outcome(job, headline, tags)

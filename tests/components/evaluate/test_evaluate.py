@@ -1,55 +1,19 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn import metrics as sk
 
-from components.common.dataset import Dataset
-from components.common.metrics import METRICS, estimate_accuracy, estimate_metrics
-from components.common.recipe import Recipe
+from components.common.candidate import OUT_OF_FOLD
+from components.common.dataset import SPLITS, Dataset
+from components.common.recipe import Metric, Recipe
 from components.evaluate.evaluate import evaluate, flatten
+from components.evaluate.leaderboard import rank
+from components.evaluate.plots import FIGURES
 from tests.conftest import write_mean_model
-
-
-def test_metrics_are_those_of_scikit_learn() -> None:
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 2, 200)
-    scores = np.clip(0.3 * labels + generator.random(200) * 0.7, 0.01, 0.99)
-    estimates = estimate_metrics(labels, np.column_stack([1 - scores, scores]), seed=0)
-    assert estimates["roc_auc"]["value"] == pytest.approx(sk.roc_auc_score(labels, scores))
-    assert estimates["log_loss"]["value"] == pytest.approx(sk.log_loss(labels, scores))
-    assert estimates["f1"]["value"] == pytest.approx(sk.f1_score(labels, scores > 0.5, average="macro"))
-    assert estimates["accuracy"]["errors"] == int(((scores > 0.5) != labels).sum())
-    for estimate in estimates.values():
-        assert estimate["low"] <= estimate["value"] <= estimate["high"]
-        assert estimate["n"] == 200
-
-
-def test_many_classes_are_judged_too() -> None:
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 5, 300)
-    probabilities = np.eye(5)[labels] * 0.5 + generator.dirichlet(np.ones(5), 300) * 0.5
-    assert METRICS["roc_auc"](labels, probabilities) > 0.9
-    assert METRICS["accuracy"](labels, probabilities) > 0.9
-
-
-def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(1)
-    hits = 0
-    for _ in range(300):
-        right = generator.random(120) < 0.9
-        estimate = estimate_accuracy(np.ones(120, np.int64), np.column_stack([~right, right]).astype(float))
-        hits += estimate["low"] <= 0.9 <= estimate["high"]
-    assert 0.91 <= hits / 300 <= 0.99
-
-
-def test_one_class_alone_has_no_roc_auc() -> None:
-    assert math.isnan(METRICS["roc_auc"](np.zeros(5, np.int64), np.full((5, 2), 0.5)))
 
 
 def test_candidates_are_judged_through_the_served_file(dataset: Dataset, recipe: Recipe, tmp_path: Path) -> None:
@@ -64,7 +28,12 @@ def test_candidates_are_judged_through_the_served_file(dataset: Dataset, recipe:
         test = predictions.query("candidate == @name and split == 'test'")
         guesses = np.where(test["probability_dog"] > test["probability_cat"], "dog", "cat")
         assert summary["candidates"][name]["test"]["accuracy"]["value"] == pytest.approx((guesses == test["label"]).mean())
-        slices = summary["candidates"][name]["slices"]
+        result = summary["candidates"][name]
+        headline = test[test["source"] == "dogs-vs-cats"]
+        assert result["headline"]["accuracy"]["n"] == len(headline) == summary["headline"]["n"]
+        assert result["out_of_fold"] is None, "only frozen candidates have heads that had not seen an image"
+        assert ("robustness" in result) == (name == summary["winner"])
+        slices = result["slices"]
         assert set(slices["source"]) == {"dogs-vs-cats", "dog-breed-identification"}
         assert sum(values["n"] for values in slices["source"].values()) == len(test)
         assert slices["unconfounded"]["yes"]["n"] == int(dataset.rows("test")["unconfounded"].sum())
@@ -72,3 +41,40 @@ def test_candidates_are_judged_through_the_served_file(dataset: Dataset, recipe:
         assert flatten(summary["candidates"][name])["test.accuracy"] == record.metrics[f"{name}.test.accuracy"]
     both = [summary["candidates"][name]["test"]["accuracy"]["value"] for name in folders]
     assert sum(both) == pytest.approx(1.0), "the two models are opposites"
+
+    board = pd.read_csv(out / "leaderboard.csv", index_col="candidate")
+    assert board.index[0] == max(folders, key=lambda name: summary["candidates"][name]["validation"]["accuracy"]["value"])
+    for name in folders:
+        assert board.loc[name, "accuracy"] == pytest.approx(summary["candidates"][name]["test"]["accuracy"]["value"], rel=1e-4)
+    assert board.loc["bright", "train_cpu_seconds"] == 30
+    assert (out / "leaderboard.png").stat().st_size > 5000
+    drawn = {path.name for path in (out / "figures" / summary["winner"]).iterdir()}
+    assert drawn == {*FIGURES, "worst_errors.png"}
+
+
+def test_what_heads_that_had_not_seen_an_image_say_stands_beside_a_small_headline(dataset: Dataset, recipe: Recipe, tmp_path: Path) -> None:
+    folder = write_mean_model(tmp_path / "frozen", dataset.image_size, 3.0)
+    rows = pd.concat([dataset.rows(split) for split in SPLITS])
+    first = rows.loc[rows["source"] == "dogs-vs-cats", "id"].iloc[0]
+    dog = np.where((rows["label"] == "dog") ^ (rows["id"] == first), 0.9, 0.1)
+    said = pd.DataFrame({"id": rows["id"], "fold": 0, "probability_cat": 1 - dog, "probability_dog": dog})
+    said.sample(frac=1, random_state=0).to_parquet(folder / OUT_OF_FOLD, index=False)
+    (tmp_path / "evaluation").mkdir()
+    record = evaluate(dataset, {"frozen": folder}, recipe, tmp_path / "evaluation")
+    found = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["candidates"]["frozen"]["out_of_fold"]
+    num_images = int((rows["source"] == "dogs-vs-cats").sum())
+    assert (found["accuracy"]["n"], found["accuracy"]["errors"]) == (num_images, 1)
+    assert record.metrics["frozen.out_of_fold.accuracy"] == pytest.approx(1 - 1 / num_images)
+
+
+@pytest.mark.parametrize(("select", "first"), [("accuracy", "good"), ("log_loss", "sure")])
+def test_the_leaderboard_is_in_the_order_of_the_selection(select: Metric, first: str) -> None:
+    def estimates(accuracy: float, log_loss: float) -> dict[str, object]:
+        values = {"accuracy": accuracy, "precision": 0.5, "recall": 0.5, "f1": 0.5, "roc_auc": 0.5, "log_loss": log_loss}
+        return {name: {"value": value, "low": value, "high": value, "n": 10, "errors": 1} for name, value in values.items()}
+
+    results = {
+        name: {"validation": estimates(accuracy, log_loss), "test": estimates(0.5, 0.5), "latency_ms": 1.0}
+        for name, accuracy, log_loss in (("poor", 0.6, 0.9), ("good", 0.9, 0.5), ("sure", 0.8, 0.2))
+    }
+    assert rank(results, {name: {} for name in results}, select)["candidate"].iloc[0] == first

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from pathlib import Path
 
 import mlflow
@@ -82,3 +84,19 @@ def test_an_unknown_job_has_no_run() -> None:
     assert tracking.find_pipeline_run("none") is None
     assert tracking.find_pipeline_run("") is None
     tracking.close_pipeline_run("none", succeeded=True, message="")
+
+
+def test_the_load_of_the_machine_is_logged_while_asked_for(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_SAMPLING_INTERVAL", 0.2)
+    threads = threading.active_count()
+    with tracking.step_run("train cnn", recipe, "", system_metrics=True):
+        run = mlflow.active_run()
+        time.sleep(1.0)
+    assert run is not None
+    logged = mlflow.get_run(run.info.run_id).data.metrics
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(logged)
+    assert threading.active_count() <= threads
+    with tracking.step_run("fuse", recipe, ""):
+        run = mlflow.active_run()
+    assert run is not None
+    assert not mlflow.get_run(run.info.run_id).data.metrics

@@ -1,0 +1,72 @@
+"""All candidates of a run beside each other: how good each is, and what it costs.
+
+In: the results of an evaluation and what training reported. Out: `leaderboard.csv`, a row for each candidate, the best first, and
+`leaderboard.png`, the same as a picture.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from components.common.recipe import LOWER_IS_BETTER, Metric
+
+TABLE_FILE, FIGURE_FILE = "leaderboard.csv", "leaderboard.png"
+
+_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss")
+#: Column -> metric that training reported.
+_COSTS = {
+    "train_cpu_seconds": "train.cpu_seconds",
+    "train_gpu_seconds": "train.gpu_seconds",
+    "parameters": "num_parameters",
+    "model_bytes": "onnx_bytes",
+}
+
+
+def rank(results: dict[str, Any], training: dict[str, dict[str, float]], select: Metric) -> pd.DataFrame:
+    """The table.
+
+    Args:
+        results: Candidate -> split -> metric -> estimate, and `latency_ms`.
+        training: Candidate -> metrics that its training reported.
+        select: Metric on the validation split that decides on the order, as it does on the winner.
+
+    Returns:
+        Columns `candidate`, `validation_<select>`, the test metrics, the interval of the accuracy, and the costs.
+    """
+    rows = []
+    for name, result in results.items():
+        accuracy = result["test"]["accuracy"]
+        row: dict[str, object] = {"candidate": name, f"validation_{select}": result["validation"][select]["value"]}
+        row |= {metric: result["test"][metric]["value"] for metric in _METRICS}
+        row |= {"accuracy_low": accuracy["low"], "accuracy_high": accuracy["high"], "errors": accuracy["errors"], "images": accuracy["n"]}
+        row |= {column: training[name].get(metric, 0.0) for column, metric in _COSTS.items()}
+        rows.append(row | {"latency_ms": result["latency_ms"]})
+    return pd.DataFrame(rows).sort_values(f"validation_{select}", ascending=select in LOWER_IS_BETTER, ignore_index=True, kind="stable")
+
+
+def draw(table: pd.DataFrame, title: str, path: Path) -> None:
+    """Accuracy with its interval and CPU-seconds of every candidate, the winner on top, the best and the worst in colour."""
+    figure = Figure(figsize=(9, 1.3 + 0.24 * max(len(table), 4)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
+    rows = np.arange(len(table))
+    colours = np.full(len(table), "tab:gray", dtype=object)
+    colours[table["accuracy"].to_numpy() == table["accuracy"].min()] = "tab:red"
+    colours[table["accuracy"].to_numpy() == table["accuracy"].max()] = "tab:green"
+    reach = [table["accuracy"] - table["accuracy_low"], table["accuracy_high"] - table["accuracy"]]
+    left.errorbar(table["accuracy"], rows, xerr=np.abs(reach), fmt="none", ecolor="0.75", capsize=2)
+    left.scatter(table["accuracy"], rows, c=colours, s=18, zorder=3)
+    for row, accuracy in zip(rows, table["accuracy"], strict=True):
+        left.annotate(f"{accuracy:.3f}", (accuracy, row), textcoords="offset points", xytext=(0, 4), ha="center", fontsize=7)
+    left.set_yticks(rows, list(table["candidate"]), fontsize=8)
+    left.set_ylim(len(table) - 0.4, -0.8)
+    left.set_xlabel("accuracy, 95 % interval")
+    left.grid(axis="x", alpha=0.3)
+    right.barh(rows, table["train_cpu_seconds"], color="tab:blue", height=0.6)
+    right.set_xlabel("CPU-seconds of training")
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=110)

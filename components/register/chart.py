@@ -1,0 +1,65 @@
+"""What each candidate's accuracy costs, in one picture: milliseconds to answer, CPU-seconds to train.
+
+In: the results of an evaluation and what training reported. Out: a PNG with a point for each candidate.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+from components.register.selection import Choice
+
+CHART_FILE = "accuracy_latency_cost.png"
+
+
+def draw_chart(results: dict[str, Any], cpu_seconds: dict[str, float], choice: Choice, title: str, path: Path) -> None:
+    """Test accuracy with its interval against latency; the larger a point, the longer its training; the winner is ringed.
+
+    Args:
+        results: Candidate -> `test` -> `accuracy` -> `value`, `low`, `high`; and `latency_ms`.
+        cpu_seconds: Of training.
+        choice: Says who won.
+        title: Above the picture.
+        path: Of the PNG file.
+    """
+    names = list(results)
+    accuracy = np.array([[results[name]["test"]["accuracy"][key] for key in ("low", "value", "high")] for name in names])
+    latency = np.array([results[name]["latency_ms"] for name in names])
+    cost = np.array([cpu_seconds.get(name, 0.0) for name in names])
+    size = 20 + 300 * np.clip(cost, 0, None) / max(cost.max(), 1e-9)
+    figure = Figure(figsize=(7.5, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    reach = np.abs(np.stack([accuracy[:, 1] - accuracy[:, 0], accuracy[:, 2] - accuracy[:, 1]]))
+    axes.errorbar(latency, accuracy[:, 1], yerr=reach, fmt="none", ecolor="0.75", capsize=2)
+    axes.scatter(latency, accuracy[:, 1], s=size, color="tab:blue", alpha=0.6)
+    won = names.index(choice.winner)
+    axes.scatter(latency[won], accuracy[won, 1], s=size[won] + 120, facecolors="none", edgecolors="tab:green", linewidths=2)
+    # Beyond a dozen, names would cover one another.
+    named = names if len(names) <= 12 else list(dict.fromkeys((choice.winner, choice.best)))
+    for place, name in enumerate(sorted(named, key=lambda name: latency[names.index(name)])):
+        row, is_above = names.index(name), place % 2 == 0
+        # By turns above and below, because candidates of one backbone lie close to one another.
+        axes.annotate(
+            f"{name}\n{cost[row]:.0f} CPU s",
+            (latency[row], accuracy[row, 2 if is_above else 0]),
+            textcoords="offset points",
+            xytext=(0, 4 if is_above else -4),
+            ha="center",
+            va="bottom" if is_above else "top",
+            fontsize=7,
+        )
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.margins(x=0.2, y=0.2)
+    axes.set_xlabel("ms to answer for one photo, one thread")
+    axes.set_ylabel("test accuracy, 95 % interval")
+    axes.grid(alpha=0.3)
+    axes.set_title(f"{title}; size of a point: CPU-seconds of training; ring: the winner", fontsize=9)
+    figure.savefig(path, dpi=110)

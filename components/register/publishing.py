@@ -1,0 +1,85 @@
+"""From a candidate to a version of the registered model, with everything that is known of it.
+
+A version is created early, so that it can be started and asked as it will be served, and deleted again if it does not pass. The alias
+`challenger` is set last: whoever finds a version through an alias finds it certified and complete.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.common import registry, tracking
+from components.common.candidate import Candidate
+from components.common.dataset import Dataset
+from components.common.progress import say
+from components.common.recipe import Recipe
+from components.common.store import artifact_digest, read_record
+from components.register.certificate import Certificate
+from components.register.model_card import write_card
+from components.register.packaging import keep_with_model, log_model, packed
+from components.register.register import Verdict
+from components.register.serving_form import ServingForm
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version without an alias.
+
+    Attributes:
+        version: Its number.
+        model_id: Of the logged model that it is.
+        candidate: Folder of the candidate that it was packed from.
+        form: Which network serves, with its answers on the test split.
+    """
+
+    version: str
+    model_id: str
+    candidate: Path
+    form: ServingForm
+
+
+@contextmanager
+def registered(candidate: Path, form: ServingForm, golden: dict[str, bytes], dataset: Dataset, recipe: Recipe) -> Iterator[Registered]:
+    """Make a candidate a version for as long as the body has no objection: if it raises, the version is deleted."""
+    manifest = dataset.manifest
+    seen = frozenset(manifest.loc[manifest["split"].isin(["train", "validation"]), "sha256"])
+    with packed(candidate, form.form, seen) as folder:
+        logged = log_model(folder, next(iter(golden.values())), {"dataset_digest": dataset.digest})
+    version = registry.create_version(logged.uri, recipe.model, form.form)
+    try:
+        yield Registered(version, logged.model_id, candidate, form)
+    except BaseException:
+        registry.delete_version(recipe.model, version)
+        raise
+
+
+def publish(made: Registered, verdict: Verdict, certificate: Certificate, dataset: Dataset, recipe: Recipe, job: str) -> None:
+    """Write everything that is known onto a version and make it the challenger."""
+    candidate = made.candidate
+    entry = Candidate.model_validate_json((candidate / "candidate.json").read_text())
+    card = write_card(verdict, certificate, made.form.answers, dataset, entry, read_record(candidate).metrics)
+    with tempfile.TemporaryDirectory(prefix="pawflow-") as name:
+        folder = Path(name)
+        verdict.write(folder)
+        certificate.write(folder / registry.CERTIFICATE_FILE)
+        made.form.answers.save(folder / registry.ANSWERS_FILE)
+        (folder / registry.CARD_PAGE).write_text(card.page)
+        keep_with_model(made.model_id, folder)
+    tags = {
+        "recipe": recipe.name,
+        "candidate": verdict.candidate,
+        "candidate_digest": artifact_digest(candidate),
+        "dataset_digest": dataset.digest,
+        "generated": str(verdict.generated).lower(),
+        "verdict": "promote" if verdict.promote else "keep",
+        "reason": verdict.reason,
+        "champion_before": verdict.champion_before or "",
+        "certificate": "holds" if certificate.holds else "does not hold",
+        "git.commit": tracking.pipeline_tag(job, "git.commit"),
+    }
+    registry.describe_version(recipe.model, verdict.version, card.markdown, tags)
+    say(f"{recipe.model} version {verdict.version} is registered as challenger")
