@@ -7,8 +7,10 @@ lives in `serving` because it travels with every registered model, and depends o
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +21,19 @@ Pixels = NDArray[np.uint8]
 
 #: Largest image that is decoded, in pixels: twice a 60-megapixel camera's.
 MAX_PIXELS = 120_000_000
+#: Longest side, in pixels: the longest that a JPEG file can have. Decoding time grows with the square of a longer row.
+MAX_SIDE = 65_535
 
 #: Decoders that may see untrusted bytes; JPEG includes the multi-picture files of phones. Everything else that Pillow can open
 #: (PostScript, say) is refused.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+
+
+#: Decoding that needs more memory than this waits its turn where memory is limited, in bytes.
+_LARGE_DECODE = 32_000_000
+_one_large_decode = threading.Lock()
+#: What an image and its turning or conversion to RGB take, by Pillow's mode; others are converted in several passes.
+_BYTES_PER_PIXEL = {"RGB": 8, "CMYK": 8, "YCbCr": 8, "L": 5, "P": 5, "1": 5}
 
 
 class UnreadableImageError(ValueError):
@@ -52,13 +63,14 @@ class Photo:
     tables: tuple[float, ...] = ()
 
 
-def read_photo(data: bytes, size: int, resize: str = "squeeze") -> Photo:
+def read_photo(data: bytes, size: int, resize: str = "squeeze", max_memory: int | None = None) -> Photo:
     """Decode `data` completely, turn it upright, and make it a square of `size` x `size` pixels.
 
     Args:
         data: The encoded file.
         size: Side of the square that is returned, in pixels.
         resize: How a photo becomes a square; a key of `RESIZERS`.
+        max_memory: Bytes that decoding may take, about; photos that come near take turns. None for no limit.
 
     Raises:
         UnreadableImageError: The bytes are no image, a truncated one, one of a format that is not accepted, or one too large.
@@ -70,7 +82,7 @@ def read_photo(data: bytes, size: int, resize: str = "squeeze") -> Photo:
             # Pillow warns of oversized images before the check below can refuse them with a better message.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                return _decode(image, size, RESIZERS[resize])
+                return _decode(image, size, RESIZERS[resize], max_memory)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -83,33 +95,56 @@ def read_photo(data: bytes, size: int, resize: str = "squeeze") -> Photo:
         raise UnreadableImageError(f"the image is damaged and cannot be decoded in full ({error})") from None
 
 
-def _decode(image: Image.Image, size: int, resize: Resizer) -> Photo:
+def _decode(image: Image.Image, size: int, resize: Resizer, max_memory: int | None) -> Photo:
     file_format, mode = image.format or "unknown", image.mode
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImageError(f"the image has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} in all are accepted")
+    if max(image.size) > MAX_SIDE:
+        raise UnreadableImageError(f"the image has {image.width:,} x {image.height:,} pixels; sides of at most {MAX_SIDE:,} are accepted")
     width, height = image.size
-    exif = image.getexif()
     tables = tuple(sum(table) / len(table) for _, table in sorted(getattr(image, "quantization", {}).items()))
-    if exif.get(0x0112, 1) in (5, 6, 7, 8):
-        width, height = height, width
     # A large JPEG is decoded at a half, a quarter or an eighth of its size, never below twice the size that is wanted.
     image.draft(None, (2 * size, 2 * size))
-    image.load()
-    upright = ImageOps.exif_transpose(image)
-    square = resize(_to_rgb(upright), size)
+    memory = _estimate_memory(image, width * height)
+    if max_memory is not None and memory > max_memory:
+        raise UnreadableImageError(
+            f"decoding this {file_format} of {width:,} x {height:,} pixels takes about {memory / 1e6:,.0f} MB of memory, and "
+            f"{max_memory / 1e6:,.0f} MB are allowed; send it smaller, or as an ordinary JPEG"
+        )
+    turn = _one_large_decode if max_memory is not None and memory > _LARGE_DECODE else nullcontext()
+    # Closing frees the pixels at once, before the next in turn takes as much.
+    with turn, closing(image):
+        # Of a PNG, this decodes all pixels already: the entries may come after them.
+        exif = image.getexif()
+        if exif.get(0x0112, 1) in (5, 6, 7, 8):
+            width, height = height, width
+        image.load()
+        # Copies of a large image are dear, so it is turned in place, and left as it is where it needs no conversion.
+        ImageOps.exif_transpose(image, in_place=True)
+        square = resize(_to_rgb(image), size)
     return Photo(np.asarray(square), width, height, mode, file_format, bool(exif), tables)
+
+
+def _estimate_memory(image: Image.Image, num_pixels: int) -> int:
+    """Bytes that decoding takes at its peak, when Pillow holds an image and what it is being turned or converted to."""
+    per_pixel = 20 if image.has_transparency_data else _BYTES_PER_PIXEL.get(image.mode, 20)
+    # A progressive JPEG is held in full, as coefficients of two bytes, whatever size comes out of it.
+    coefficients = 6 * num_pixels if image.info.get("progressive") else 0
+    return per_pixel * image.width * image.height + coefficients
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to RGB; transparent pixels become white, as on a page, and 16-bit greys keep their contrast."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        grey = np.asarray(image, dtype=np.float32)
-        top = 65535.0 if grey.max() > 255 else 255.0
-        return Image.fromarray((np.clip(grey / top, 0, 1) * 255).astype(np.uint8)).convert("RGB")
+        grey = np.array(image, dtype=np.float32)
+        grey /= 65535.0 if grey.max() > 255 else 255.0
+        np.clip(grey, 0, 1, out=grey)
+        grey *= 255
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _squeeze(image: Image.Image, size: int) -> Image.Image:

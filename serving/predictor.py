@@ -15,10 +15,19 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from serving.activation import draw_evidence, draw_heat_map, find_peak
 from serving.images import Pixels, read_photo
+from serving.options import Options
 
 MODEL_FILE = "model.onnx"
+INT8_FILE = "model.int8.onnx"
 CARD_FILE = "model.json"
+
+#: Tag of a registered version that says which network serves: `int8` if its accuracy gate passed, else float32.
+SERVE_TAG = "pawflow.serve"
+
+#: Bytes that decoding one photo may take in a server: enough for a 25-megapixel PNG, and for any ordinary JPEG.
+MAX_DECODING_MEMORY = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -29,9 +38,12 @@ class ModelCard:
         classes: Names in the order of the outputs.
         image_size: Side of the square that the network takes, in pixels.
         dataset_digest: Identity of the data it was trained and judged on.
-        not_sure_below: Probability of the label under which an answer counts as not sure.
+        not_sure_below: Probability of the label under which an answer counts as not sure: it might as well be another class.
         generated: Whether it was trained on drawn images.
         resize: How a photo becomes that square; a key of `serving.images.RESIZERS`.
+        unfamiliar_below: Peak of the evidence (see `serving.activation`) under which it counts as not sure too: it may be none of the
+            classes. The peak is never below 0, which thus turns this off.
+        temperature: What the network's own scores were divided by, so that probabilities mean what they say; the files hold the result.
     """
 
     classes: tuple[str, ...]
@@ -40,6 +52,8 @@ class ModelCard:
     not_sure_below: float
     generated: bool
     resize: str = "squeeze"
+    unfamiliar_below: float = 0.0
+    temperature: float = 1.0
 
     @classmethod
     def read(cls, path: Path) -> ModelCard:
@@ -55,39 +69,89 @@ class ModelCard:
 class Predictor:
     """A model, ready to answer. Safe to call from several threads; each call computes on one core."""
 
-    def __init__(self, folder: Path, version: str = "") -> None:
-        """Load the model in `folder`; `version` is repeated in every answer."""
+    def __init__(self, folder: Path, version: str = "", *, int8: bool = False, max_memory: int | None = None) -> None:
+        """Load the model in `folder`.
+
+        Args:
+            folder: Holds `model.json` and the network.
+            version: Repeated in every answer.
+            int8: Whether to load the 8-bit network instead of the float32 one.
+            max_memory: Bytes that decoding a photo may take; see `read_photo`.
+        """
         self.card = ModelCard.read(folder / CARD_FILE)
         self.version = version
+        self._max_memory = max_memory
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(str(folder / MODEL_FILE), options, providers=["CPUExecutionProvider"])
+        path = folder / (INT8_FILE if int8 else MODEL_FILE)
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # The first call of a session is many times slower than the rest.
         self.score(np.zeros((self.card.image_size, self.card.image_size, 3), np.uint8))
 
-    def predict(self, data: bytes) -> dict[str, Any]:
+    def predict(self, data: bytes, options: Options | None = None) -> dict[str, Any]:
         """Classify one encoded photo.
 
         Returns:
             `label` (the most probable class), `probability` (of the label), `probabilities` (class -> probability), `not_sure`,
-            `model_version`, `dataset_digest`.
+            `model_version`, `dataset_digest`; with `options.heat_map` also `heat_map`: rows of numbers from 0 to 1, top to bottom, the
+            evidence for the label in each part of the photo.
 
         Raises:
             UnreadableImageError: The bytes are not a photo that can be decoded.
         """
-        probabilities = self.score(read_photo(data, self.card.image_size, self.card.resize).pixels)
+        options = options or Options()
+        probabilities, activation = self.look(read_photo(data, self.card.image_size, self.card.resize, self._max_memory).pixels)
         best = int(np.argmax(probabilities))
-        return {
+        shown = np.argsort(-probabilities, kind="stable")[: options.top_k] if options.top_k else range(len(probabilities))
+        answer = {
             "label": self.card.classes[best],
             "probability": float(probabilities[best]),
-            "probabilities": {name: float(value) for name, value in zip(self.card.classes, probabilities, strict=True)},
-            "not_sure": bool(probabilities[best] < self.card.not_sure_below),
+            "probabilities": {self.card.classes[index]: float(probabilities[index]) for index in shown},
+            "not_sure": self.is_not_sure(probabilities, activation, options.threshold),
             "model_version": self.version,
             "dataset_digest": self.card.dataset_digest,
         }
+        if options.heat_map:
+            answer["heat_map"] = np.round(draw_heat_map(activation, best), 3).tolist()
+        return answer
+
+    def is_not_sure(self, probabilities: NDArray[np.float32], activation: NDArray[np.float32], threshold: float | None = None) -> bool:
+        """Whether the label is hardly more probable than others, or the photo has nothing that the network knows.
+
+        Args:
+            probabilities: From `look`.
+            activation: Likewise.
+            threshold: Probability of the label that is enough; by default the card's.
+        """
+        is_ambiguous = probabilities.max() < (self.card.not_sure_below if threshold is None else threshold)
+        return bool(is_ambiguous or find_peak(activation) < self.card.unfamiliar_below)
+
+    def explain(self, pixels: Pixels, label: str) -> NDArray[np.float32]:
+        """Where in a decoded square the network sees `label`: its class-activation map.
+
+        Returns:
+            float32 (image_size, image_size); above zero speaks for the label, below against it; the mean is what the softmax weighs.
+
+        Raises:
+            ValueError: The model does not know the label.
+        """
+        if label not in self.card.classes:
+            raise ValueError(f"got the label {label!r}; this model knows {', '.join(self.card.classes)}")
+        return draw_evidence(self.look(pixels)[1], self.card.classes.index(label), self.card.image_size)
+
+    def look(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What the network says of one decoded square, uint8 (image_size, image_size, 3), in one run.
+
+        Returns:
+            Probabilities (num_classes,), and the class activation (height, width, num_classes); see `serving.activation`.
+        """
+        # One image at a time: on a CPU a batch is no faster per image, and waiting for one would cost latency.
+        probabilities, activation = self._session.run(
+            ["probabilities", "class_activation"], {"image": pixels[np.newaxis].astype(np.float32)}
+        )
+        return probabilities[0], activation[0]
 
     def score(self, pixels: Pixels) -> NDArray[np.float32]:
         """Probabilities of one decoded square: uint8 (image_size, image_size, 3) to float32 (num_classes,)."""
-        # One image at a time: on a CPU a batch is no faster per image, and waiting for one would cost latency.
-        outputs = self._session.run(["probabilities"], {"image": pixels[np.newaxis].astype(np.float32)})
-        return np.asarray(outputs[0][0], dtype=np.float32)
+        return self.look(pixels)[0]

@@ -99,6 +99,7 @@ def png_header(width: int, height: int) -> bytes:
         (encode(TOP_LEFT_RED, "PNG")[:-60], "damaged"),
         (png_header(60_000, 60_000), "60,000 x 60,000 pixels|more than"),
         (png_header(15_000, 9_000), "15,000 x 9,000 pixels"),
+        (png_header(70_000, 1), "70,000 x 1 pixels; sides of at most 65,535"),
     ],
 )
 def test_what_cannot_be_decoded_is_refused_in_words(data: bytes, message: str) -> None:
@@ -145,3 +146,18 @@ def test_padding_shows_all_and_cropping_keeps_the_middle() -> None:
 @pytest.mark.parametrize(("width", "height"), [(1, 400), (400, 1), (3000, 20), (7, 7)])
 def test_no_shape_is_too_extreme(resize: str, width: int, height: int) -> None:
     assert read_photo(encode(np.zeros((height, width, 3), np.uint8), "JPEG"), 32, resize).pixels.shape == (32, 32, 3)
+
+
+def test_memory_is_limited_where_a_limit_is_set() -> None:
+    black = Image.new("RGB", (3000, 3000))
+    encoded = {}
+    for name, options in (("PNG", {}), ("JPEG", {}), ("progressive", {"progressive": True})):
+        stream = io.BytesIO()
+        black.save(stream, "JPEG" if name == "progressive" else name, **options)
+        encoded[name] = stream.getvalue()
+    for name in ("PNG", "progressive"):
+        assert read_photo(encoded[name], 32).width == 3000
+        with pytest.raises(UnreadableImageError, match=r"of 3,000 x 3,000 pixels takes about .* MB .* and 20 MB are allowed"):
+            read_photo(encoded[name], 32, max_memory=20_000_000)
+    # An ordinary JPEG is reduced while it is decoded, so it takes little.
+    assert read_photo(encoded["JPEG"], 32, max_memory=2_000_000).width == 3000

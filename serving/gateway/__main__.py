@@ -1,0 +1,86 @@
+"""The command line of the gateway: `python -m serving.gateway`."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import platform
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from serving.gateway.app import create_app
+from serving.gateway.fleet import Fleet
+from serving.gateway.observing import configure_logging
+from serving.gateway.settings import Settings
+from serving.gateway.sources import CHAMPION, FolderSource, RegistrySource, Source, SourceError
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.gateway",
+        description="Serve a registered model with a web page. MLFLOW_TRACKING_URI says where the registry is; PAWFLOW_API_KEY, if set, is "
+        "what callers must present in the header X-API-Key.",
+    )
+    parser.add_argument("--model", default="", help="registered model; by default the only one that has a champion")
+    parser.add_argument(
+        "--model-dir", action="append", default=[], metavar="[ALIAS=]DIR", help="model folder on disk, instead of a registry"
+    )
+    parser.add_argument("--int8", action="store_true", help="with --model-dir: serve the 8-bit network")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=5002, help="port to listen on (%(default)s)")
+    parser.add_argument(
+        "--flagged", type=Path, metavar="DIR", help="keep photos that people say were misjudged here; by default none are kept"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="photos computed at once; by default one for each core")
+    parser.add_argument("--poll-seconds", type=float, default=10.0, help="time between looks at the registry (%(default)s)")
+    return parser.parse_args()
+
+
+def _open_source(arguments: argparse.Namespace) -> Source:
+    if not arguments.model_dir:
+        return RegistrySource(arguments.model)
+    named = [text.partition("=") if "=" in text else (CHAMPION, "=", text) for text in arguments.model_dir]
+    return FolderSource({alias: Path(folder) for alias, _, folder in named}, int8=arguments.int8)
+
+
+def _return_memory() -> None:
+    """Have large blocks go back to the system once freed; glibc would keep them, for each thread anew."""
+    if platform.libc_ver()[0] == "glibc":
+        largest_kept, parameter = 8_000_000, -3  # M_MMAP_THRESHOLD of malloc.h
+        ctypes.CDLL(None).mallopt(parameter, largest_kept)
+
+
+def main() -> None:
+    """Serve until stopped; exit code 2 and a sentence if there is nothing to serve."""
+    arguments = _parse()
+    _return_memory()
+    configure_logging()
+    try:
+        source = _open_source(arguments)
+    except SourceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    settings = Settings(
+        api_key=os.environ.get("PAWFLOW_API_KEY", ""),
+        flagged=arguments.flagged,
+        poll_seconds=arguments.poll_seconds,
+        num_threads=arguments.threads,
+    )
+    uvicorn.run(
+        create_app(Fleet(source), settings),
+        host=arguments.host,
+        port=arguments.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # More connections than this get a 503 at once.
+        limit_concurrency=1000,
+        timeout_graceful_shutdown=30,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""The gateway: photos in over HTTP, answers out, from models that run in this process.
+
+In: a fleet of models and the settings. Out: an ASGI application. Routes read their bodies themselves, within limits, and compute in the
+threads of one queue; what a caller can get wrong is answered with a status and a sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import importlib.metadata
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.security import APIKeyHeader
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from serving.admission import ComputeQueue
+from serving.gateway import schemas
+from serving.gateway.bodies import BodyReader, Photo, WrongTypeError, parse_envelope, parse_form
+from serving.gateway.flagging import Complaint, FlaggedPhotos, read_complaint
+from serving.gateway.fleet import Fleet
+from serving.gateway.observing import Metrics, Observer, log
+from serving.gateway.settings import Settings
+from serving.gateway.sources import CHAMPION, Version
+from serving.images import UnreadableImageError
+from serving.options import Options, RequestError
+
+_PAGE = Path(__file__).parent / "page"
+
+
+class Gateway:
+    """What the routes share."""
+
+    def __init__(self, fleet: Fleet, settings: Settings) -> None:
+        """Put the parts together; nothing is loaded or started yet."""
+        self.fleet = fleet
+        self.settings = settings
+        self.queue = ComputeQueue(settings.num_threads, settings.max_waiting)
+        self.reader = BodyReader(settings)
+        self.metrics = Metrics(lambda: self.queue.num_admitted, lambda: self.reader.num_buffered)
+        self.flagged = FlaggedPhotos(settings.flagged, settings.max_flagged) if settings.flagged else None
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Load the models, then follow the registry until the block ends."""
+        await self._refresh()
+        poller = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            poller.cancel()
+            with suppress(asyncio.CancelledError):
+                await poller
+            self.queue.close()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.poll_seconds)
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        before = self.fleet.problem
+        changed = await asyncio.to_thread(self.fleet.refresh)
+        self.metrics.healthy.set(not self.fleet.problem)
+        if self.fleet.problem and self.fleet.problem != before:
+            log.warning(self.fleet.problem)
+        if changed:
+            self.metrics.reloads.inc()
+            self.metrics.versions.clear()
+            for alias, version in self.fleet.leaders.items():
+                self.metrics.versions.labels(self.fleet.source.model, alias, version.number, version.precision).set(1)
+                log.info("serving", extra={"fields": {"model": self.fleet.source.model, "alias": alias, "version": version.number}})
+
+    async def find(self, name: str) -> Version:
+        """The version to ask; one that is not loaded yet is loaded outside the compute threads."""
+        if name == CHAMPION and CHAMPION not in self.fleet.leaders:
+            raise schemas.NotReadyError(f"no model can answer yet: {self.fleet.problem}")
+        version = self.fleet.find(name)
+        return version if version is not None else await asyncio.to_thread(self.fleet.load, name)
+
+    async def answer(self, name: str, photos: Sequence[Photo], options: Options) -> Response:
+        """Classify the photos of one admitted request, one after the other."""
+        if not photos:
+            raise RequestError("no photo arrived; expected at least one")
+        version = await self.find(name)
+        async with asyncio.timeout(self.settings.answer_seconds):
+            return JSONResponse({"predictions": [await self._classify(version, row, photo, options) for row, photo in enumerate(photos)]})
+
+    async def _classify(self, version: Version, row: int, photo: Photo, options: Options) -> dict[str, Any]:
+        def compute() -> dict[str, Any]:
+            if isinstance(photo, RequestError):
+                raise photo
+            started = time.perf_counter()
+            answer = version.predictor.predict(bytes(photo), options)
+            self.metrics.photo_seconds.labels(version.number).observe(time.perf_counter() - started)
+            return answer
+
+        try:
+            answer = await asyncio.wrap_future(self.queue.submit(compute))
+        except (UnreadableImageError, RequestError) as error:
+            self.metrics.unreadable.inc()
+            if options.on_error == "report":
+                return {"error": str(error)}
+            raise RequestError(f"photo {row}: {error}") from None
+        self.metrics.answers.labels(version.number, answer["label"], str(answer["not_sure"]).lower()).inc()
+        return answer
+
+
+async def _explain(_: Request, error: Exception) -> Response:
+    status, code = next(value for kind, value in schemas.STATUSES.items() if isinstance(error, kind))
+    message = str(error) or "the answer took too long; try again, or with fewer photos"
+    # Of a request that is refused half-way, the rest is not waited for.
+    headers = {
+        401: {"www-authenticate": "X-API-Key"},
+        408: {"connection": "close"},
+        413: {"connection": "close"},
+        503: {"retry-after": "1"},
+    }
+    return JSONResponse({"error_code": code, "message": message}, status, headers.get(status))
+
+
+async def _explain_route(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: "ENDPOINT_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+    message = {404: "there is nothing at this address; /docs lists what there is", 405: "this address takes another method; see /docs"}
+    body = {"error_code": codes.get(error.status_code, "BAD_REQUEST"), "message": message.get(error.status_code, str(error.detail))}
+    return JSONResponse(body, error.status_code, error.headers)
+
+
+def create_app(fleet: Fleet, settings: Settings) -> FastAPI:
+    """Build the application; models are loaded when it starts."""
+    gateway = Gateway(fleet, settings)
+
+    async def require_key(request: Request, key: Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]) -> None:
+        given = (key or request.headers.get("authorization", "").removeprefix("Bearer ")).encode()
+        if settings.api_key and not hmac.compare_digest(given, settings.api_key.encode()):
+            raise schemas.UnauthorizedError("this server wants an API key in the header X-API-Key")
+        if request.method == "POST" and request.headers.get("sec-fetch-site") == "cross-site":
+            raise schemas.ForbiddenError("another site may not send photos to this one from somebody's browser")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with gateway.run():
+            yield
+
+    app = FastAPI(
+        title="pawflow gateway",
+        version=_version(),
+        description="Photos in, classes out. Errors are `error_code` and `message`.",
+        docs_url=None,  # FastAPI's page loads scripts from elsewhere; page/docs.html does not.
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    for kind in schemas.STATUSES:
+        app.add_exception_handler(kind, _explain)
+    app.add_exception_handler(HTTPException, _explain_route)
+    app.add_middleware(Observer, metrics=gateway.metrics)
+    _add_predictions(app, gateway, Depends(require_key))
+    _add_information(app, gateway, Depends(require_key))
+    return app
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("pawflow")
+    except importlib.metadata.PackageNotFoundError:  # A container may hold the source alone.
+        return "0"
+
+
+def _add_predictions(app: FastAPI, gateway: Gateway, key: Any) -> None:
+    shared: dict[str, Any] = {"dependencies": [key], "responses": schemas.PROBLEMS, "tags": ["photos"]}
+    photos = {"parameters": schemas.OPTIONS, "requestBody": schemas.PHOTOS}
+
+    @app.post("/predict", response_model=schemas.Answers, openapi_extra=photos, **shared)
+    async def predict(request: Request) -> Response:
+        """Classify photos with the champion: `curl -F image=@dog.jpg`, or one photo as the body."""
+        return await predict_with(CHAMPION, request)
+
+    @app.post("/predict/{name}", response_model=schemas.Answers, openapi_extra=photos, **shared)
+    async def predict_with(name: str, request: Request) -> Response:
+        """Classify photos with the version that an alias or a number names."""
+        content_type = request.headers.get("content-type", "")
+        options = Options.parse(request.query_params)
+        if content_type.startswith("application/json"):
+            raise WrongTypeError("this address takes photos, not JSON; MLflow's JSON goes to /invocations")
+        async with gateway.reader.read(request) as body:
+            with gateway.queue.admit():
+                if content_type.lower().startswith("multipart/form-data"):
+                    return await gateway.answer(
+                        name, (await parse_form(body, request.headers, gateway.settings.max_photos)).photos, options
+                    )
+                return await gateway.answer(name, [body], options)
+
+    @app.post("/invocations", response_model=schemas.Answers, openapi_extra={"requestBody": schemas.ENVELOPE}, **shared)
+    async def invocations(request: Request) -> Response:
+        """The champion, in the format of MLflow's scoring server."""
+        content_type = request.headers.get("content-type", "")
+        async with gateway.reader.read(request) as body:
+            with gateway.queue.admit():
+                parsing = gateway.queue.submit(lambda: parse_envelope(body, content_type, gateway.settings.max_photos))
+                return await gateway.answer(CHAMPION, *await asyncio.wrap_future(parsing))
+
+    @app.post("/flag", response_model=schemas.Flagged, status_code=201, openapi_extra={"requestBody": schemas.COMPLAINT}, **shared)
+    async def flag(request: Request) -> Response:
+        """Keep a photo that was misjudged, with its owner's consent, for the labels of the next run."""
+        if gateway.flagged is None:
+            raise schemas.ForbiddenError("this server keeps no photos")
+        keep = gateway.flagged.keep
+        async with gateway.reader.read(request) as body:
+            with gateway.queue.admit():
+                form = await parse_form(body, request.headers, 1)
+                version = await gateway.find(form.fields.get("version", CHAMPION))
+                label = read_complaint(form.fields, version.predictor.card.classes)
+                if not form.photos or not isinstance(form.photos[0], bytes):
+                    raise RequestError("no photo arrived; expected one as the field `image`")
+                photo = form.photos[0]
+
+                def store() -> str:
+                    return keep(photo, Complaint(label, gateway.fleet.source.model, version.predictor.predict(photo)))
+
+                return JSONResponse({"sha256": await asyncio.wrap_future(gateway.queue.submit(store))}, 201)
+
+
+def _add_information(app: FastAPI, gateway: Gateway, key: Any) -> None:
+    health = {"tags": ["health"]}
+
+    @app.get("/models", response_model=schemas.ServedModel, dependencies=[key], responses={401: {"model": schemas.Problem}})
+    async def models() -> dict[str, Any]:
+        """The model and the versions that lead."""
+        versions = [_describe(alias, version) for alias, version in gateway.fleet.leaders.items()]
+        return {"model": gateway.fleet.source.model, "versions": versions, "flagging": gateway.flagged is not None}
+
+    @app.get("/healthz", response_model=schemas.Health, **health)  # type: ignore[arg-type]
+    async def healthz() -> dict[str, str]:
+        """Whether the process is alive."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", response_model=schemas.Health, responses={503: {"model": schemas.Health}}, **health)  # type: ignore[arg-type]
+    async def readyz() -> Response:
+        """Whether it can answer; a problem of the registry alone does not make it unready."""
+        ready = CHAMPION in gateway.fleet.leaders
+        return JSONResponse({"status": "ok" if ready else "not ready", "problem": gateway.fleet.problem}, 200 if ready else 503)
+
+    @app.get("/metrics", dependencies=[key], response_class=Response, **health)  # type: ignore[arg-type]
+    async def metrics() -> Response:
+        """Prometheus metrics."""
+        return Response(generate_latest(gateway.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(_PAGE / "index.html", headers={"cache-control": "no-cache"})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return FileResponse(_PAGE / "docs.html", headers={"cache-control": "no-cache"})
+
+    app.mount("/page", StaticFiles(directory=_PAGE), name="page")
+
+
+def _describe(alias: str, version: Version) -> dict[str, Any]:
+    card = version.predictor.card
+    return {
+        "alias": alias,
+        "version": version.number,
+        "created": version.created,
+        "precision": version.precision,
+        "classes": card.classes,
+        "not_sure_below": card.not_sure_below,
+        "image_size": card.image_size,
+        "resize": card.resize,
+        "dataset_digest": card.dataset_digest,
+        "generated": card.generated,
+    }

@@ -1,0 +1,185 @@
+"""The shapes of what the gateway answers, for its OpenAPI document, and how each error becomes an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from serving.admission import OverloadedError
+from serving.gateway.bodies import TooLargeError, TooSlowError, WrongTypeError
+from serving.gateway.flagging import FullError
+from serving.gateway.fleet import NotServedError
+from serving.gateway.sources import SourceError
+from serving.images import UnreadableImageError
+from serving.options import RequestError
+
+
+class Answer(BaseModel):
+    """What a model says about one photo; or only `error`, where the caller asked for that."""
+
+    label: str | None = Field(default=None, description="the most probable class")
+    probability: float | None = Field(default=None, description="of the label")
+    probabilities: dict[str, float] | None = None
+    not_sure: bool | None = Field(default=None, description="whether the label is too improbable, or the model sees nothing that it knows")
+    model_version: str | None = None
+    dataset_digest: str | None = None
+    heat_map: list[list[float]] | None = Field(
+        default=None, description="rows, top to bottom, of the square that the network saw: evidence for the label, 0 to 1"
+    )
+    error: str | None = None
+
+
+class Answers(BaseModel):
+    """One answer for each photo, in their order."""
+
+    predictions: list[Answer]
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    error_code: str
+    message: str
+
+
+class ServedVersion(BaseModel):
+    """A version that an alias points to."""
+
+    alias: str
+    version: str
+    created: str = Field(description="when it was registered; ISO 8601, UTC")
+    precision: str
+    classes: list[str]
+    not_sure_below: float
+    image_size: int
+    resize: str = Field(description="how a photo becomes the square that the network sees: squeeze, pad or centre_crop")
+    dataset_digest: str
+    generated: bool = Field(description="whether it was trained on drawn images")
+
+
+class ServedModel(BaseModel):
+    """What is served."""
+
+    model: str
+    versions: list[ServedVersion]
+    flagging: bool = Field(description="whether misjudged photos can be sent to /flag")
+
+
+class Flagged(BaseModel):
+    """A photo was kept."""
+
+    sha256: str
+
+
+class Health(BaseModel):
+    """How the server is."""
+
+    status: str
+    problem: str = ""
+
+
+class UnauthorizedError(RuntimeError):
+    """The API key is missing or wrong."""
+
+
+class NotReadyError(RuntimeError):
+    """There is no champion to answer."""
+
+
+class ForbiddenError(RuntimeError):
+    """A request that another site made in somebody's browser, or for something that is switched off."""
+
+
+#: Status and code of each error that has a message for the caller; the first that fits counts, so subclasses stand first.
+STATUSES: dict[type[Exception], tuple[int, str]] = {
+    TooLargeError: (413, "REQUEST_TOO_LARGE"),
+    TooSlowError: (408, "REQUEST_TIMEOUT"),
+    WrongTypeError: (415, "UNSUPPORTED_MEDIA_TYPE"),
+    RequestError: (400, "BAD_REQUEST"),
+    UnreadableImageError: (400, "BAD_REQUEST"),
+    UnauthorizedError: (401, "UNAUTHENTICATED"),
+    ForbiddenError: (403, "PERMISSION_DENIED"),
+    NotServedError: (404, "RESOURCE_DOES_NOT_EXIST"),
+    OverloadedError: (503, "TEMPORARILY_UNAVAILABLE"),
+    NotReadyError: (503, "TEMPORARILY_UNAVAILABLE"),
+    SourceError: (503, "TEMPORARILY_UNAVAILABLE"),
+    FullError: (507, "RESOURCE_EXHAUSTED"),
+    TimeoutError: (504, "DEADLINE_EXCEEDED"),
+}
+
+#: For the OpenAPI document: what any route may answer beside success.
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": code} for status, code in sorted(set(STATUSES.values()))
+}
+
+_PHOTO = {"type": "string", "format": "binary"}
+
+#: For the OpenAPI document, because these routes read their bodies themselves.
+OPTIONS = [
+    {
+        "name": "top_k",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 0},
+        "description": "most classes in `probabilities`; 0 for all",
+    },
+    {
+        "name": "threshold",
+        "in": "query",
+        "schema": {"type": "number", "minimum": 0, "maximum": 1},
+        "description": "probability under which the answer is `not_sure`; by default the model's own",
+    },
+    {"name": "heat_map", "in": "query", "schema": {"type": "boolean"}, "description": "whether to say where the evidence lies"},
+    {
+        "name": "on_error",
+        "in": "query",
+        "schema": {"type": "string", "enum": ["fail", "report"]},
+        "description": "`report`: an unreadable photo gets an `error` in its row, and the others their answers",
+    },
+]
+PHOTOS = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": ["image"], "properties": {"image": {"type": "array", "items": _PHOTO}}}
+        },
+        "application/octet-stream": {"schema": _PHOTO},
+        "image/jpeg": {"schema": _PHOTO},
+    },
+}
+ENVELOPE = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "description": "one of dataframe_split, dataframe_records, instances, inputs, as MLflow's scoring server takes them",
+                "properties": {
+                    "dataframe_split": {"type": "object"},
+                    "dataframe_records": {"type": "array", "items": {"type": "object"}},
+                    "instances": {"type": "array"},
+                    "inputs": {},
+                    "params": {"type": "object"},
+                },
+            },
+            "example": {"dataframe_split": {"columns": ["image"], "data": [["<photo as base64>"]]}, "params": {"top_k": 3}},
+        }
+    },
+}
+COMPLAINT = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["image", "consent"],
+                "properties": {
+                    "image": _PHOTO,
+                    "label": {"type": "string", "description": "what it really shows, a class; empty for something else"},
+                    "version": {"type": "string", "description": "alias or version that answered; by default the champion"},
+                    "consent": {"type": "string", "enum": ["yes"]},
+                },
+            }
+        }
+    },
+}

@@ -1,0 +1,157 @@
+"""Where the gateway's models come from: an MLflow registry, or folders on disk.
+
+In: the name of a registered model and the registry's address, or model folders. Out: aliases, and loaded versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from serving.predictor import CARD_FILE, INT8_FILE, MAX_DECODING_MEMORY, MODEL_FILE, SERVE_TAG, Predictor
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+class SourceError(RuntimeError):
+    """The registry does not answer, or what it holds cannot be served; the message says what to do."""
+
+
+class UnknownVersionError(LookupError):
+    """There is no such version."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a model, loaded.
+
+    Attributes:
+        number: As the registry counts; of a folder, the start of its network's SHA-256.
+        created: When it was registered, ISO 8601, UTC.
+        precision: `float32` or `int8`.
+        predictor: Answers.
+    """
+
+    number: str
+    created: str
+    precision: str
+    predictor: Predictor
+
+
+class Source(Protocol):
+    """What the gateway needs to know of a place of models."""
+
+    model: str
+
+    def read_aliases(self) -> dict[str, str]:
+        """Alias -> version number, as of now. Raises `SourceError`."""
+
+    def load(self, number: str) -> Version:
+        """Fetch and load a version. Raises `UnknownVersionError` or `SourceError`."""
+
+
+class FolderSource:
+    """Model folders on disk; nothing in them is expected to change."""
+
+    def __init__(self, folders: dict[str, Path], *, int8: bool = False) -> None:
+        """Take folders by alias; `int8` chooses their 8-bit networks."""
+        for folder in folders.values():
+            if not (folder / MODEL_FILE).is_file() or not (folder / CARD_FILE).is_file():
+                raise SourceError(f"{folder} is no model folder: expected {MODEL_FILE} and {CARD_FILE} in it")
+        self.model = next(iter(folders.values())).absolute().name
+        self._int8 = int8
+        self._aliases = {alias: _digest(folder / MODEL_FILE)[:12] for alias, folder in folders.items()}
+        self._folders = {self._aliases[alias]: folder for alias, folder in folders.items()}
+
+    def read_aliases(self) -> dict[str, str]:
+        """See `Source`."""
+        return dict(self._aliases)
+
+    def load(self, number: str) -> Version:
+        """See `Source`."""
+        if number not in self._folders:
+            raise UnknownVersionError(number)
+        folder = self._folders[number]
+        return _load(folder, number, (folder / MODEL_FILE).stat().st_mtime, int8=self._int8)
+
+
+class RegistrySource:
+    """A registered model in MLflow: over HTTP with `mlflow-skinny`; a database needs all of `mlflow`."""
+
+    def __init__(self, model: str = "") -> None:
+        """Open the registry at `MLFLOW_TRACKING_URI`; without a name, the one model there that has a champion is meant.
+
+        Raises:
+            SourceError: The registry does not answer, or the name is missing and needed.
+        """
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        # MLflow's own patience is minutes; the gateway asks again soon anyway.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        try:
+            import mlflow
+
+            self._client = mlflow.MlflowClient()
+            self.model = model or self._find_model()
+        except SourceError:
+            raise
+        except Exception as error:
+            raise _unreachable(error) from error
+
+    def _find_model(self) -> str:
+        models = [model for model in self._client.search_registered_models() if CHAMPION in model.aliases]
+        if len(models) != 1:
+            names = ", ".join(sorted(model.name for model in models)) or "none"
+            raise SourceError(f"say which model to serve with --model; models with a champion: {names}")
+        return str(models[0].name)
+
+    def read_aliases(self) -> dict[str, str]:
+        """See `Source`."""
+        try:
+            return {alias: str(number) for alias, number in self._client.get_registered_model(self.model).aliases.items()}
+        except Exception as error:
+            raise _unreachable(error) from error
+
+    def load(self, number: str) -> Version:
+        """See `Source`."""
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        try:
+            entry = self._client.get_model_version(self.model, number)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise UnknownVersionError(number) from None
+            raise _unreachable(error) from error
+        with tempfile.TemporaryDirectory(prefix="pawflow-") as scratch:
+            try:
+                root = Path(download_artifacts(f"models:/{self.model}/{number}", dst_path=scratch))
+                (card,) = root.rglob(CARD_FILE)
+                return _load(card.parent, number, entry.creation_timestamp / 1000, int8=entry.tags.get(SERVE_TAG) == "int8")
+            except Exception as error:
+                raise SourceError(f"{self.model} version {number} cannot be served: {error}") from error
+
+
+def _unreachable(error: Exception) -> SourceError:
+    return SourceError(
+        f"the registry at MLFLOW_TRACKING_URI={os.environ.get('MLFLOW_TRACKING_URI', '')!r} does not answer as it should: {error}"
+    )
+
+
+def _load(folder: Path, number: str, created: float, *, int8: bool) -> Version:
+    use_int8 = int8 and (folder / INT8_FILE).is_file()
+    predictor = Predictor(folder, number, int8=use_int8, max_memory=MAX_DECODING_MEMORY)
+    moment = datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds")
+    return Version(number, moment, "int8" if use_int8 else "float32", predictor)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,288 @@
+"""The routes, over real HTTP."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving.gateway.sources import FolderSource, SourceError
+from serving.options import Options
+from serving.predictor import Predictor
+from tests.serving.gateway.conftest import StartGateway
+from tests.serving.http import Client, draw
+
+BRIGHT, DARK = draw(255), draw(0)
+
+
+def encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def test_a_form_and_a_bare_photo_get_the_predictors_own_answer(gateway: Client, tmp_path: Path, two_models: FolderSource) -> None:
+    expected = Predictor(tmp_path / "bright", two_models.read_aliases()["champion"]).predict(BRIGHT)
+    assert gateway.post("/predict", files={"image": BRIGHT}).json() == {"predictions": [expected]}
+    for content_type in ("image/png", "application/octet-stream", "application/x-www-form-urlencoded", ""):
+        assert gateway.post("/predict", data=BRIGHT, headers={"content-type": content_type}).json() == {"predictions": [expected]}
+
+
+def test_several_photos_are_answered_in_their_order(gateway: Client) -> None:
+    photos = [("image", DARK), ("image", BRIGHT), ("image", DARK)]
+    answers = gateway.post("/predict", files=photos).json()["predictions"]
+    assert [answer["label"] for answer in answers] == ["cat", "dog", "cat"]
+
+
+def test_two_versions_answer_side_by_side(gateway: Client, two_models: FolderSource) -> None:
+    number = two_models.read_aliases()["challenger"]
+    labels = [
+        gateway.post(f"/predict/{name}", data=BRIGHT).json()["predictions"][0]["label"] for name in ("champion", "challenger", number)
+    ]
+    assert labels == ["dog", "cat", "cat"]
+    refused = gateway.post("/predict/nobody", data=BRIGHT)
+    assert refused.status_code == 404
+    assert "no alias or version 'nobody'; aliases: challenger (version" in refused.json()["message"]
+
+
+def test_options_are_passed_on(gateway: Client, tmp_path: Path) -> None:
+    answer = gateway.post("/predict?top_k=1&threshold=1&heat_map=true", data=BRIGHT).json()["predictions"][0]
+    assert answer == {**Predictor(tmp_path / "bright").predict(BRIGHT, Options(1, 1.0, True)), "model_version": answer["model_version"]}
+    refused = gateway.post("/predict?topk=1", data=BRIGHT)
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "BAD_REQUEST")
+    assert "unknown option 'topk'" in refused.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        lambda rows: {"dataframe_split": {"columns": ["image"], "data": [[row] for row in rows]}},
+        lambda rows: {"dataframe_split": {"index": [5, 6], "columns": ["name", "image"], "data": [["x", row] for row in rows]}},
+        lambda rows: {"dataframe_records": [{"image": row} for row in rows]},
+        lambda rows: {"instances": [{"image": row} for row in rows]},
+        lambda rows: {"instances": rows},
+        lambda rows: {"inputs": {"image": rows}},
+        lambda rows: {"inputs": rows},
+    ],
+)
+def test_mlflow_envelopes(gateway: Client, envelope: object) -> None:
+    body = envelope([encode(DARK), encode(BRIGHT)])  # type: ignore[operator]
+    answer = gateway.post("/invocations", json={**body, "params": {"top_k": 1}})
+    assert [list(row["probabilities"]) for row in answer.json()["predictions"]] == [["cat"], ["dog"]]
+
+
+def test_one_bad_photo_fails_all_or_its_row_alone(gateway: Client) -> None:
+    photos = [("image", BRIGHT), ("image", b"camera shy"), ("image", DARK)]
+    refused = gateway.post("/predict", files=photos)
+    assert refused.status_code == 400
+    assert refused.json()["message"].startswith("photo 1: the 10 bytes are not an image")
+    rows = gateway.post("/predict?on_error=report", files=photos).json()["predictions"]
+    assert [row.get("label") for row in rows] == ["dog", None, "cat"]
+    assert rows[1] == {"error": "the 10 bytes are not an image in any accepted format (JPEG, PNG, GIF, WEBP, BMP, TIFF)"}
+    mixed = {"instances": [encode(BRIGHT), "no base64", 7], "params": {"on_error": "report"}}
+    rows = gateway.post("/invocations", json=mixed).json()["predictions"]
+    assert [set(row) == {"error"} for row in rows] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "body", "status", "message"),
+    [
+        ("/predict", "", b"", 400, "photo 0: the file is empty"),
+        ("/predict", "multipart/form-data", b"x", 400, "multipart form cannot be read"),
+        ("/predict", "multipart/form-data; boundary=b", b"--b--\r\n", 400, "no photo arrived"),
+        ("/predict", "application/json", b"{}", 415, "goes to /invocations"),
+        ("/invocations", "", b"{}", 415, "expected application/json"),
+        ("/invocations", "text/csv", b"image\nx\n", 415, "expected application/json"),
+        ("/invocations", "application/json", b"\xff\xfe\xfd", 400, "not JSON in UTF-8"),
+        ("/invocations", "application/json", b"[" * 100_000, 400, "not JSON"),
+        ("/invocations", "application/json", b"[]", 400, "the JSON is a list"),
+        ("/invocations", "application/json", b"{}", 400, "has the keys none"),
+        ("/invocations", "application/json", b'{"inputs": 1, "instances": 2}', 400, "exactly one of"),
+        ("/invocations", "application/json", b'{"inputs": {"photo": "x"}}', 400, "does not hold a column `image`"),
+        ("/invocations", "application/json", b'{"dataframe_split": {"data": [[1]]}}', 400, "does not hold a column `image`"),
+        ("/invocations", "application/json", b'{"instances": []}', 400, "no photo arrived"),
+        ("/invocations", "application/json", b'{"instances": [null]}', 400, "got NoneType"),
+        ("/invocations", "application/json", b'{"instances": ["x"], "params": {"top_k": -3}}', 400, "top_k is '-3'"),
+        ("/invocations", "application/json", b'{"instances": ["x"], "params": [1]}', 400, "params is a list"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(gateway: Client, path: str, content_type: str, body: bytes, status: int, message: str) -> None:
+    refused = gateway.post(path, data=body, headers={"content-type": content_type})
+    assert refused.status_code == status
+    assert message in refused.json()["message"]
+
+
+def test_unknown_addresses_and_methods(gateway: Client) -> None:
+    assert gateway.get("/nothing").json()["error_code"] == "ENDPOINT_NOT_FOUND"
+    assert gateway.get("/predict").json()["error_code"] == "METHOD_NOT_ALLOWED"
+    assert gateway.get("/page/../app.py").status_code == 404
+    assert gateway.get("/page/%2e%2e/app.py").status_code == 404
+
+
+def test_any_bytes_get_a_clean_answer(gateway: Client) -> None:
+    generator = np.random.default_rng(0)
+    whole = {
+        "image/png": BRIGHT,
+        "multipart/form-data; boundary=b": b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+        + BRIGHT
+        + b"\r\n--b--\r\n",
+        "application/json": json.dumps(
+            {"dataframe_split": {"columns": ["image"], "data": [[encode(BRIGHT)]]}, "params": {"top_k": 1}}
+        ).encode(),
+    }
+    statuses = set()
+    for number in range(300):
+        content_type, path = list(whole)[number % 3], ("/predict", "/invocations", "/flag")[number // 3 % 3]
+        body = bytearray(whole[content_type])
+        for position in generator.integers(0, len(body), generator.integers(0, 6)):
+            body[position] = generator.integers(0, 256)
+        answer = gateway.post(
+            path, data=bytes(body[: generator.integers(len(body) // 2, len(body) + 1)]), headers={"content-type": content_type}
+        )
+        statuses.add(answer.status_code)
+        assert set(answer.json()) in ({"predictions"}, {"error_code", "message"})
+    assert statuses <= {200, 400, 403, 415}
+    assert {200, 400} <= statuses
+    assert gateway.post("/predict", data=BRIGHT).status_code == 200
+
+
+def test_size_and_number_are_limited(start_gateway: StartGateway, two_models: FolderSource) -> None:
+    client = start_gateway(two_models, max_body=3000, max_photos=2, max_buffered=4000)
+    assert client.post("/predict", data=bytes(3001)).json()["error_code"] == "REQUEST_TOO_LARGE"
+    assert client.post("/predict", data=iter([bytes(2000)] * 2)).json()["error_code"] == "REQUEST_TOO_LARGE"
+    for refused in (
+        client.post("/predict", files=[("image", BRIGHT)] * 3),
+        client.post("/invocations", json={"instances": [encode(BRIGHT)] * 3}),
+    ):
+        assert refused.status_code == 413
+        assert "2 photos at most" in refused.json()["message"]
+    assert client.post("/predict", files=[("image", BRIGHT)] * 2).status_code == 200
+
+
+def test_slow_and_vanishing_callers_hold_nothing(start_gateway: StartGateway, two_models: FolderSource) -> None:
+    client = start_gateway(two_models, read_seconds=0.3)
+    host, port = client.address.removeprefix("http://").split(":")
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nsome"
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(head)
+        assert b"408 Request Timeout" in slow.makefile("rb").readline()
+    with socket.create_connection((host, int(port))) as gone:
+        gone.sendall(head)
+    deadline = time.monotonic() + 5
+    while "pawflow_buffered_bytes 0.0" not in client.get("/metrics").text:
+        assert time.monotonic() < deadline
+    assert client.post("/predict", data=BRIGHT).status_code == 200
+
+
+def test_too_many_at_once_are_refused_and_the_rest_answered(start_gateway: StartGateway, two_models: FolderSource) -> None:
+    client = start_gateway(two_models, num_threads=1, max_waiting=2)
+    large = draw(255, (3000, 3000))
+
+    def post(_: int) -> tuple[int, str | None]:
+        with Client(client.address) as own:
+            answer = own.post("/predict", data=large)
+            return answer.status_code, answer.headers.get("retry-after")
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(post, range(24)))
+    assert set(answers) == {(200, None), (503, "1")}
+    assert client.post("/predict", data=BRIGHT).status_code == 200
+
+
+def test_a_key_protects_everything_but_health_and_the_page(start_gateway: StartGateway, two_models: FolderSource) -> None:
+    client = start_gateway(two_models, api_key="secret")
+    for path in ("/predict", "/predict/champion", "/invocations", "/flag"):
+        refused = client.post(path, data=BRIGHT)
+        assert (refused.status_code, refused.json()["error_code"]) == (401, "UNAUTHENTICATED")
+        assert client.post(path, data=BRIGHT, headers={"X-API-Key": "secre\u00e9"}).status_code == 401
+    assert [client.get(path).status_code for path in ("/models", "/metrics", "/healthz", "/readyz", "/")] == [401, 401, 200, 200, 200]
+    for headers in ({"X-API-Key": "secret"}, {"Authorization": "Bearer secret"}):
+        assert client.post("/predict", data=BRIGHT, headers=headers).status_code == 200
+
+
+def test_another_site_cannot_post_through_a_visitors_browser(gateway: Client) -> None:
+    assert gateway.post("/predict", data=BRIGHT, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert gateway.post("/predict", data=BRIGHT, headers={"sec-fetch-site": "same-origin"}).status_code == 200
+
+
+def test_metrics_count_requests_and_answers(gateway: Client, two_models: FolderSource) -> None:
+    gateway.post("/predict", files=[("image", BRIGHT), ("image", BRIGHT)])
+    gateway.post("/predict", data=b"camera shy")
+    for number in range(3):
+        gateway.get(f"/made-up/{number}")
+    version = two_models.read_aliases()["champion"]
+    text = gateway.get("/metrics").text
+    assert 'pawflow_requests_total{method="POST",route="/predict",status="200"} 1.0' in text
+    assert f'pawflow_answers_total{{label="dog",not_sure="false",version="{version}"}} 2.0' in text
+    assert "pawflow_unreadable_photos_total 1.0" in text
+    assert 'route="other",status="404"} 3.0' in text
+    assert f'pawflow_version_info{{alias="champion",model="bright",precision="float32",version="{version}"}} 1.0' in text
+    assert "made-up" not in text
+
+
+def test_a_log_line_per_request_without_the_photo(gateway: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pawflow.gateway")
+    answer = gateway.post("/predict", files={"image": ("grandma.png", BRIGHT)})
+    deadline = time.monotonic() + 30
+    # The line is written when the answer is out, so the client may be here first.
+    while not (records := [record for record in caplog.records if record.message == "request"]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (record,) = records
+    fields = record.fields  # type: ignore[attr-defined]
+    assert (fields["route"], fields["status"], fields["request_id"]) == ("/predict", 200, answer.headers["x-request-id"])
+    assert not {"grandma", "dog"} & set(str(fields).split())
+
+
+def test_the_document_of_the_api_names_every_route(gateway: Client) -> None:
+    paths = gateway.get("/openapi.json").json()["paths"]
+    assert set(paths) == {"/predict", "/predict/{name}", "/invocations", "/flag", "/models", "/healthz", "/readyz", "/metrics"}
+    assert "multipart/form-data" in paths["/predict"]["post"]["requestBody"]["content"]
+
+
+class _Unreachable:
+    model = "away"
+
+    def read_aliases(self) -> dict[str, str]:
+        raise SourceError("the registry does not answer")
+
+    def load(self, number: str) -> None:
+        raise AssertionError
+
+
+def test_without_a_registry_it_waits_and_says_so(start_gateway: StartGateway) -> None:
+    client = start_gateway(_Unreachable())
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").json() == {"status": "not ready", "problem": "the registry does not answer"}
+    refused = client.post("/predict", data=BRIGHT)
+    assert (refused.status_code, refused.json()["message"]) == (503, "no model can answer yet: the registry does not answer")
+
+
+def test_the_champion_is_replaced_without_dropping_a_request(
+    start_gateway: StartGateway, two_models: FolderSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start_gateway(two_models, poll_seconds=0.05)
+    aliases, stop, seen = two_models.read_aliases(), threading.Event(), []
+
+    def ask() -> None:
+        with Client(client.address) as own:
+            while not stop.is_set():
+                answer = own.post("/predict", data=BRIGHT)
+                seen.append((answer.status_code, answer.json()["predictions"][0]["model_version"]))
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for _ in range(5):
+        for number in (aliases["challenger"], aliases["champion"]):
+            monkeypatch.setattr(two_models, "read_aliases", lambda number=number: {"champion": number})
+            time.sleep(0.15)
+    stop.set()
+    for asker in askers:
+        asker.join()
+    assert set(seen) == {(200, aliases["champion"]), (200, aliases["challenger"])}

@@ -1,0 +1,84 @@
+"""The registry as the gateway reads it: real versions in a real sqlite registry."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from serving.gateway.fleet import Fleet, NotServedError
+from serving.gateway.sources import FolderSource, RegistrySource, SourceError, UnknownVersionError
+from serving.predictor import INT8_FILE, SERVE_TAG
+from tests.conftest import write_mean_model
+from tests.serving.http import draw
+from tests.serving.registering import register
+
+BRIGHT = draw(255)
+
+
+def test_a_fleet_follows_the_registry(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="say which model to serve with --model; models with a champion: none"):
+        RegistrySource()
+    first = register(write_mean_model(tmp_path / "first", 32, 2.0), "pets", BRIGHT)
+    folder = write_mean_model(tmp_path / "second", 32, 2.0)
+    shutil.copy(write_mean_model(tmp_path / "other", 32, -2.0) / "model.onnx", folder / INT8_FILE)
+    second = register(folder, "pets", BRIGHT)
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("pets", "champion", first)
+
+    fleet = Fleet(RegistrySource())
+    assert fleet.refresh()
+    assert not fleet.refresh()
+    assert list(fleet.leaders) == ["champion"]
+    before = fleet.leaders["champion"]
+    assert (before.number, before.precision, before.predictor.predict(BRIGHT)["label"]) == ("1", "float32", "dog")
+
+    client.set_model_version_tag("pets", second, SERVE_TAG, "int8")
+    client.set_registered_model_alias("pets", "champion", second)
+    client.set_registered_model_alias("pets", "previous", first)
+    assert fleet.refresh()
+    after = fleet.leaders["champion"]
+    assert (after.number, after.precision, after.predictor.predict(BRIGHT)["label"]) == ("2", "int8", "cat")
+    assert before.predictor.predict(BRIGHT)["label"] == "dog", "a request that holds the old version goes on"
+
+    assert fleet.find("previous") is None
+    assert fleet.load("previous").number == "1"
+    assert fleet.find("1") is fleet.load("previous")
+    for name in ("3", "nobody", "../1", "1' OR 1", ""):
+        with pytest.raises(NotServedError, match="aliases: champion \\(version 2\\), previous \\(version 1\\)"):
+            fleet.load(name)
+
+    client.delete_registered_model_alias("pets", "champion")
+    fleet.refresh()
+    assert fleet.leaders == {}
+    assert "no champion" in fleet.problem
+
+
+def test_a_champion_that_cannot_be_loaded_leaves_the_old_one(tmp_path: Path) -> None:
+    folders = {alias: write_mean_model(tmp_path / alias, 32, weight) for alias, weight in (("champion", 1.0), ("challenger", 2.0))}
+    source = FolderSource(folders)
+    fleet = Fleet(source)
+    fleet.refresh()
+    champion = fleet.leaders["champion"]
+    (folders["challenger"] / "model.json").write_text("{}")
+    source._aliases["champion"] = "nothing"
+    fleet.refresh()
+    assert fleet.leaders["champion"] is champion
+    assert "champion stays as it was" in fleet.problem
+    with pytest.raises(UnknownVersionError):
+        source.load("nothing")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"is no model folder: expected model\.onnx and model\.json"):
+        FolderSource({"champion": tmp_path})
+
+
+def test_the_gateway_is_light() -> None:
+    code = "import sys, serving.gateway.__main__; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]).stdout
+    assert not {"tensorflow", "keras", "mlflow", "pandas", "sklearn", "kfp", "components", "sqlalchemy"} & set(loaded.split())

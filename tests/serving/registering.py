@@ -1,0 +1,18 @@
+"""Registers small models as the pipeline does, for tests of what serves them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlflow
+
+from components.common import registry
+from components.register.packaging import log_model
+
+
+def register(folder: Path, model: str, example: bytes) -> str:
+    """Make a model folder a version of `model` in the registry of the test; return its number."""
+    # The registry of this test is new; an experiment that an earlier one chose is not in it.
+    mlflow.set_experiment("served")
+    with mlflow.start_run():
+        return registry.create_version(log_model(folder, example, {}).uri, model, "float32")

@@ -1,0 +1,137 @@
+"""MLflow's own scoring server over real HTTP, with a registered model."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.pyfunc import scoring_server
+
+from serving.predictor import INT8_FILE, SERVE_TAG
+from tests.conftest import write_mean_model
+from tests.serving.http import Client, draw, serve_app
+from tests.serving.registering import register
+
+BRIGHT, DARK = draw(255), draw(0)
+FIELDS = {"label", "probability", "probabilities", "not_sure", "model_version", "dataset_digest"}
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Version 1 of `pets`, for which bright is "dog"; its 8-bit network thinks the opposite. Returns the registry's address."""
+    folder = tmp_path_factory.mktemp("registry")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        model = write_mean_model(folder / "model", 32, 2.0)
+        shutil.copy(write_mean_model(folder / "other", 32, -2.0) / "model.onnx", model / INT8_FILE)
+        register(model, "pets", BRIGHT)
+    return uri
+
+
+@pytest.fixture
+def server(registered: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered)
+    with serve_app(scoring_server.init(mlflow.pyfunc.load_model("models:/pets/1"))) as client:
+        yield client
+
+
+def encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def test_every_envelope_and_every_error(server: Client) -> None:
+    """One server for all: loading it takes longer than all the questions."""
+    rows = [encode(DARK), encode(BRIGHT)]
+    envelopes: list[dict[str, Any]] = [
+        {"dataframe_split": {"columns": ["image"], "data": [[row] for row in rows]}},
+        {"dataframe_records": [{"image": row} for row in rows]},
+        {"inputs": {"image": rows}},
+        {"inputs": [{"image": row} for row in rows]},
+        {"instances": [{"image": row} for row in rows]},
+        {"instances": rows},
+    ]
+    for envelope in envelopes:
+        answers = server.post("/invocations", json=envelope).json()["predictions"]
+        assert [answer["label"] for answer in answers] == ["cat", "dog"], envelope
+        assert [set(answer) for answer in answers] == [FIELDS, FIELDS]
+        assert {answer["model_version"] for answer in answers} == {"1"}
+        options = {"top_k": 1, "heat_map": True, "threshold": 1.0}
+        (_, answer) = server.post("/invocations", json={**envelope, "params": options}).json()["predictions"]
+        assert (list(answer["probabilities"]), answer["not_sure"]) == (["dog"], True)
+        assert np.array(answer["heat_map"]).shape == (32, 32)
+    one = server.post("/invocations", json={"inputs": {"image": encode(BRIGHT)}}).json()
+    assert [answer["label"] for answer in one["predictions"]] == ["dog"]
+
+    table = io.BytesIO()
+    pd.DataFrame({"image": [DARK, BRIGHT]}).to_parquet(table)
+    parquet = server.post("/invocations", data=table.getvalue(), headers={"content-type": "application/vnd.apache.parquet"})
+    assert [answer["label"] for answer in parquet.json()["predictions"]] == ["cat", "dog"]
+
+    batch = {"dataframe_split": {"columns": ["image"], "data": [[encode(BRIGHT)], [encode(b"camera shy")], [encode(DARK)]]}}
+    refused = server.post("/invocations", json=batch)
+    assert refused.status_code == 400
+    assert "row 1: the 10 bytes are not an image" in refused.json()["message"]
+    answers = server.post("/invocations", json={**batch, "params": {"on_error": "report"}}).json()["predictions"]
+    assert [answer.get("label") for answer in answers] == ["dog", None, "cat"]
+    assert answers[1] == {"error": "the 10 bytes are not an image in any accepted format (JPEG, PNG, GIF, WEBP, BMP, TIFF)"}
+
+    for value in (5, None, [1], {"a": 1}, "%%%", "é", 1.5, True):
+        wrong: list[dict[str, Any]] = [
+            {"dataframe_split": {"columns": ["image"], "data": [[value]]}},
+            {"dataframe_records": [{"image": value}]},
+            {"inputs": {"image": [value]}},
+            {"instances": [{"image": value}]},
+        ]
+        for envelope in wrong:
+            answer = server.post("/invocations", json=envelope)
+            assert answer.status_code == 400, envelope
+            assert not {"stack_trace", "Traceback"} & set(answer.text.replace('"', " ").split()), envelope
+    for params, message in (
+        ({"top_k": -1}, "top_k is '-1'"),
+        ({"on_error": "x"}, "expected fail or report"),
+        ({"threshold": 2}, "from 0 to 1"),
+    ):
+        answer = server.post("/invocations", json={"instances": rows, "params": params})
+        assert answer.status_code == 400
+        assert message in answer.json()["message"]
+
+
+def test_the_8_bit_network_serves_where_the_registry_says_so(registered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered)
+    photo = pd.DataFrame({"image": [BRIGHT]})
+    labels = []
+    for form in ("float32", "int8"):
+        mlflow.MlflowClient().set_model_version_tag("pets", "1", SERVE_TAG, form)
+        labels.append(mlflow.pyfunc.load_model("models:/pets/1").predict(photo)[0]["label"])
+    mlflow.MlflowClient().delete_model_version_tag("pets", "1", SERVE_TAG)
+    assert labels == ["dog", "cat"]
+
+
+def test_beyond_the_bound_a_request_is_refused(registered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered)
+    model = mlflow.pyfunc.load_model("models:/pets/1")
+    queue = model.unwrap_python_model()._queue
+    queue.max_waiting = 1 - queue.num_threads
+    gate, photo = threading.Event(), pd.DataFrame({"image": [BRIGHT]})
+    for _ in range(queue.num_threads):
+        queue.submit(gate.wait)
+    waiting = threading.Thread(target=model.predict, args=(photo,))
+    waiting.start()
+    while not queue.num_admitted:
+        pass
+    with pytest.raises(mlflow.exceptions.MlflowException, match="try again") as refusal:
+        model.predict(photo)
+    assert refusal.value.error_code == "TEMPORARILY_UNAVAILABLE"
+    gate.set()
+    waiting.join()
+    assert len(model.predict(photo)) == 1
