@@ -6,6 +6,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RECIPE ?= sample
 MODEL ?=
 UI_PORT ?= 5000
+WEB_PORT ?= 5002
 UV_VERSION := 0.13.8
 UV := .uv/bin/uv
 BIN := .venv/bin
@@ -42,12 +43,25 @@ test: .venv/.ready ## Lint, types, conventions and all tests
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest
 
+.PHONY: test-browser
+test-browser: .venv/.ready ## Test the web page in this machine's Chromium
+	@$(UV) pip install --quiet --python $(BIN)/python --group browser
+	$(BIN)/python -m pytest -m browser
+
 .PHONY: check
 check: .venv/.ready ## Lint, types and convention tests, in seconds
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/conventions
+
+.PHONY: test-fuzz
+test-fuzz: .venv/.ready ## Ten thousand damaged images, in minutes
+	$(BIN)/python -m pytest -m fuzz tests/fuzz
+
+.PHONY: bench-data
+bench-data: .venv/.ready ## Measure the data steps (half an hour; PAWFLOW_DATA=folder of real archives)
+	@$(BIN)/python -m benchmarks.data
 
 .PHONY: format
 format: .venv/.ready ## Format the code
@@ -67,13 +81,24 @@ endif
 serve: .venv/.ready ## Serve a champion on port 5001 (MODEL=name; default: the newest)
 	@$(BIN)/python -m pipeline serve $(if $(MODEL),--model $(MODEL))
 
+.PHONY: web
+web: .venv/.ready ## Open a web page for photos on http://127.0.0.1:5002 (MODEL=name, WEB_PORT=5002)
+	@$(BIN)/python -m pipeline web --port $(WEB_PORT) $(if $(MODEL),--model $(MODEL))
+
 .PHONY: tensorboard
 tensorboard: .venv/.ready ## Show the training logs of all local runs on http://127.0.0.1:6006
 	@$(BIN)/tensorboard --logdir .pawflow/runs --host 127.0.0.1 --port 6006
 
+.PHONY: torch
+torch: .venv/.ready ## Add PyTorch, for candidates with `backend: torch` (README of components/train: the smaller CPU build)
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-torch.lock
+
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11
 .PHONY: lock
-lock: | $(UV) ## Resolve requirements.lock anew from pyproject.toml
-	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --all-extras --python-version 3.11 pyproject.toml -o requirements.lock
+lock: | $(UV) ## Resolve all locks anew from pyproject.toml
+	@$(COMPILE) --all-extras --group serve pyproject.toml -o requirements.lock
+	@$(COMPILE) --group serve -c requirements.lock -o requirements-serve.lock
+	@$(COMPILE) --group torch -c requirements.lock -o requirements-torch.lock
 
 .PHONY: clean
 clean: ## Remove runs and the cache; keeps the environment and MLflow's data

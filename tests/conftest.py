@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ sources:
 split: {validation: 0.2, test: 0.25}
 augment: {views: 1, rotate: 10}
 candidates:
-  - {name: cnn, architecture: simple_cnn, mode: scratch, epochs: 2, options: {filters: [8, 16]}}
+  - {name: cnn, architecture: simple_cnn, mode: scratch, epochs: 2, options: {conv_layers: 2, layer_size: 8}}
   - {name: frozen, architecture: efficientnet_lite0, mode: frozen}
   - {name: tuned, architecture: efficientnet_lite0, mode: fine_tune, epochs: 1, head_epochs: 1}
 gate: {floor: 0.0, min_images: 5}
@@ -71,29 +72,36 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, archives: list[Archive], r
     return Dataset(folder)
 
 
-def write_mean_model(folder: Path, image_size: int, weight: float, classes: tuple[str, ...] = ("cat", "dog")) -> Path:
-    """Write a model whose score for the second class is `weight` times the mean of all pixels, scaled to -1..1."""
+def write_mean_model(folder: Path, image_size: int, weight: float, classes: tuple[str, ...] = ("cat", "dog"), *, bias: float = 0.0) -> Path:
+    """Write a model whose evidence for the second class at a pixel is `weight` times the pixel's mean, scaled to -1..1, plus `bias`."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     folder.mkdir(parents=True, exist_ok=True)
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [None, image_size, image_size, 3])
-    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2])]
+    outputs = [
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
+        helper.make_tensor_value_info("class_activation", TensorProto.FLOAT, [None, image_size, image_size, 2]),
+    ]
     constants = [
-        numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes"),
+        numpy_helper.from_array(np.array([3], np.int64), "channels"),
+        numpy_helper.from_array(np.array([1, 2], np.int64), "positions"),
         numpy_helper.from_array(np.array(127.5, np.float32), "middle"),
         numpy_helper.from_array(np.array([[-weight, weight]], np.float32), "weights"),
-        numpy_helper.from_array(np.array([-1, 1], np.int64), "column"),
+        numpy_helper.from_array(np.array([[-bias, bias]], np.float32), "bias"),
     ]
     nodes = [
         helper.make_node("Sub", ["image", "middle"], ["centred"]),
         helper.make_node("Div", ["centred", "middle"], ["scaled"]),
-        helper.make_node("ReduceMean", ["scaled", "axes"], ["mean"], keepdims=0),
-        helper.make_node("Reshape", ["mean", "column"], ["means"]),
-        helper.make_node("MatMul", ["means", "weights"], ["scores"]),
+        helper.make_node("ReduceMean", ["scaled", "channels"], ["grey"]),
+        helper.make_node("MatMul", ["grey", "weights"], ["weighted"]),
+        helper.make_node("Add", ["weighted", "bias"], ["class_activation"]),
+        helper.make_node("ReduceMean", ["class_activation", "positions"], ["scores"], keepdims=0),
         helper.make_node("Softmax", ["scores"], ["probabilities"]),
     ]
     graph = helper.make_graph(nodes, "mean", [image], outputs, constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / MODEL_FILE)
     ModelCard(classes, image_size, "digest", 0.7, generated=True).write(folder / CARD_FILE)
+    reported = {"train.cpu_seconds": 10.0 * weight, "num_parameters": 2.0}
+    (folder / "artifact.json").write_text(json.dumps({"files": {}, "record": {"metrics": reported}}))
     return folder

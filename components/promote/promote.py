@@ -1,8 +1,12 @@
-"""What promotion reads and says: the verdict of the register step, and a sentence once the alias has moved."""
+"""Whether the rules allow a version to become champion, and a sentence once it has.
+
+The rules read what the register step wrote on the version, so the pipeline and a person at the command line obey the same ones.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,26 @@ def read_verdict(folder: Path) -> dict[str, Any]:
         raise PawflowError(f"{folder} holds no verdict.json; expected the output folder of the register step")
     verdict: dict[str, Any] = json.loads(path.read_text())
     return verdict
+
+
+def list_objections(tags: Mapping[str, str], champion: str | None) -> list[str]:
+    """Why a version must not become champion; empty if it may.
+
+    Args:
+        tags: Of the version, as the register step wrote them.
+        champion: Number of today's champion.
+    """
+    objections = []
+    if tags.get("verdict") != "promote":
+        objections.append(f"its verdict does not allow a promotion: {tags.get('reason', 'it has none')}")
+    if tags.get("certificate") != "holds":
+        objections.append("it has no parity certificate, so nobody knows whether it answers as it was judged")
+    if "rolled_back" in tags:
+        objections.append(f"it was rolled back: {tags['rolled_back']}")
+    judged_against = tags.get("champion_before") or None
+    if judged_against != champion:
+        objections.append(f"it was compared with champion {judged_against or 'none'}, but the champion is now {champion or 'none'}")
+    return objections
 
 
 def announce(model: str, version: str, before: str | None) -> str:

@@ -7,21 +7,24 @@ from components.common.cli import JobOption, RecipeOption, VerdictOption
 from components.common.errors import PawflowError
 from components.common.progress import labelled, say
 from components.common.recipe import load_recipe
-from components.promote.promote import announce, read_verdict
+from components.promote.promote import announce, list_objections, read_verdict
 
 
 def run(*, recipe: RecipeOption, verdict: VerdictOption, job: JobOption = "") -> None:
     """Make the version in `verdict` the champion.
 
     Raises:
-        PawflowError: The verdict does not allow it, or the champion has changed since.
+        PawflowError: Its verdict does not allow it, or the champion has changed since.
     """
     experiment = load_recipe(recipe)
     with labelled("promote"), tracking.step_run("promote", experiment, job):
         decided = read_verdict(verdict)
-        if not decided["promote"]:
+        model, version, before = decided["model"], decided["version"], decided["champion_before"]
+        entry = registry.get_version(model, version)
+        objections = list_objections(entry.tags, registry.find_version(model, registry.CHAMPION))
+        if objections:
             raise PawflowError(
-                f"the verdict on {decided['model']} version {decided['version']} does not allow a promotion: {decided['reason']}"
+                f"{model} version {version} is not promoted: {'; '.join(objections)}. Run the pipeline again for a new verdict"
             )
-        registry.promote(decided["model"], decided["version"], decided["champion_before"])
-        say(announce(decided["model"], decided["version"], decided["champion_before"]))
+        registry.promote(model, version, before, reason=f"verdict of the pipeline run {job or 'by hand'}")
+        say(announce(model, version, before))

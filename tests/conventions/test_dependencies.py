@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 
@@ -18,8 +19,8 @@ ENVIRONMENTS = [
 ]
 
 
-def read_lock() -> dict[str, str]:
-    text = (ROOT / "requirements.lock").read_text()
+def read_lock(name: str = "requirements.lock") -> dict[str, str]:
+    text = (ROOT / name).read_text()
     locked = [Requirement(line.rstrip(" \\")) for line in text.splitlines() if re.match(r"[a-z0-9]", line)]
     wanted = [item for item in locked if item.marker is None or any(item.marker.evaluate(environment) for environment in ENVIRONMENTS)]
     return {item.name: str(item.specifier).removeprefix("==") for item in wanted}
@@ -45,12 +46,29 @@ def test_every_locked_version_satisfies_the_project() -> None:
         assert item.specifier.contains(lock[item.name.lower()]), item
 
 
-def test_every_locked_package_has_hashes_and_no_index_address() -> None:
-    text = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize(("lock", "fewest"), [("requirements.lock", 100), ("requirements-torch.lock", 10), ("requirements-serve.lock", 20)])
+def test_every_locked_package_has_hashes_and_no_index_address(lock: str, fewest: int) -> None:
+    text = (ROOT / lock).read_text()
     entries = re.split(r"\n(?=[a-z0-9])", text)
-    assert len(entries) > 100
+    assert len(entries) > fewest
     assert all("--hash=sha256:" in entry for entry in entries)
     assert "://" not in text
+
+
+def test_pytorch_changes_no_other_package() -> None:
+    base, torch = read_lock(), read_lock("requirements-torch.lock")
+    assert "torch" in torch
+    assert "torch" not in base
+    shared = base.keys() & torch.keys()
+    assert {name: torch[name] for name in shared} == {name: base[name] for name in shared}
+
+
+def test_the_gateway_has_a_small_part_of_the_same_environment() -> None:
+    everything, gateway = read_lock(), read_lock("requirements-serve.lock")
+    assert gateway.items() <= everything.items()
+    assert not {"mlflow", "pandas", "tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "pyarrow"} & set(gateway)
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["serve"]
+    assert {Requirement(text).name for text in wanted} <= set(gateway)
 
 
 def test_tensorflow_is_chosen_by_platform() -> None:

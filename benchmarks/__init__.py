@@ -1,0 +1,1 @@
+"""Side-by-side measurements; each prints a table and, last, one line of JSON with its ratios."""
