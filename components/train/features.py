@@ -64,8 +64,8 @@ def export_backbone(network: keras.Model, key: dict[str, object], dataset: Datas
     return Backbone(entry / _BACKBONE, key)
 
 
-def extract_features(backbone: Backbone, images: Images, origin: str, description: str) -> Floats:
-    """Pooled features of images, float32 (n, channels).
+def extract_features(backbone: Backbone, images: Images, origin: str, description: str) -> Iterator[Floats]:
+    """Yield pooled features of images, float32 (k, channels), of k images after the other.
 
     Args:
         backbone: Computes them.
@@ -76,7 +76,7 @@ def extract_features(backbone: Backbone, images: Images, origin: str, descriptio
     # One thread for each batch and a batch for each core: the threads then never wait for each other within a layer.
     session = open_session(backbone.file, num_threads=1)
     num_threads = os.cpu_count() or 1
-    num_reused, parts = 0, []
+    num_reused = 0
 
     def compute_batch(start: int, stop: int) -> Floats:
         features: Floats = session.run(None, {"image": images[start:stop].astype(np.float32)})[0]
@@ -92,10 +92,9 @@ def extract_features(backbone: Backbone, images: Images, origin: str, descriptio
 
             entry, reused = produce("train", {**backbone.key, "images": origin, "rows": [start, stop]}, compute)
             num_reused += (stop - start) * reused
-            parts.append(np.load(entry / _FEATURES))
+            yield np.load(entry / _FEATURES)
     if num_reused:
         say(f"{description}: {num_reused} of {len(images)} reused")
-    return np.concatenate(parts)
 
 
 def _slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:

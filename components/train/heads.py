@@ -7,7 +7,7 @@ weights are held back is chosen by cross-validation, with all images of a group 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,18 +50,17 @@ class Rows:
         """Some of the rows, by positions or by a mask."""
         return Rows(self.features[chosen], self.labels[chosen], self.groups[chosen], self.weights[chosen])
 
-    def join(self, others: Rows) -> Rows:
-        """These rows, and after them others."""
-        return Rows(*(np.concatenate([getattr(self, name.name), getattr(others, name.name)]) for name in fields(self)))
-
     def sample(self, num_rows: int, seed: int) -> Rows:
         """At most `num_rows` of the rows, whole groups."""
-        if len(self.labels) <= num_rows:
-            return self
-        names, group_of_row = np.unique(self.groups, return_inverse=True)
-        order = np.random.default_rng(seed).permutation(len(names))
-        num_before = np.cumsum(np.bincount(group_of_row)[order])
-        return self.take(np.isin(group_of_row, order[num_before <= num_rows]))
+        return self if len(self.labels) <= num_rows else self.take(sample_groups(self.groups, num_rows, seed))
+
+
+def sample_groups(groups: NDArray[np.str_], num_rows: int, seed: int) -> NDArray[np.int64]:
+    """Positions of at most `num_rows` rows, whole groups, in their order."""
+    names, group_of_row = np.unique(groups, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    num_before = np.cumsum(np.bincount(group_of_row)[order])
+    return np.flatnonzero(np.isin(group_of_row, order[num_before <= num_rows]))
 
 
 @dataclass(frozen=True)

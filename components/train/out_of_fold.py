@@ -24,7 +24,7 @@ from components.common.recipe import Recipe
 from components.common.store import artifact_digest
 from components.common.weighting import weigh
 from components.train.frozen import compute_features, label_training_images, list_training_images
-from components.train.heads import CLASSIFIERS, Rows
+from components.train.heads import CLASSIFIERS, Rows, sample_groups
 
 _NUM_FOLDS = 5
 #: Rows that one head learns from, at most; so the cost stays bounded, and the estimate is on the safe side where there are more.
@@ -57,23 +57,25 @@ def predict_out_of_fold(
     held_out = {split: (dataset.images(split), f"{digest}/{split}") for split in SPLITS[1:]}
     features = compute_features(dataset, candidate, list_training_images(dataset, views, recipe, candidate) | held_out)
     num_held_out = len(images) - num_train
-    learned = label_training_images(features[:-num_held_out], dataset, recipe)
-    originals = Rows(
-        np.concatenate([features[:num_train], features[-num_held_out:]]),
-        np.concatenate([dataset.labels(split) for split in SPLITS]),
-        images["group"].to_numpy(str),
-        weigh(images, recipe.weights),
+    learned, weights = label_training_images(features[:-num_held_out], dataset, recipe), weigh(images, recipe.weights)
+    # In the order of the features: training images, their views, images held out.
+    rows = Rows(
+        features,
+        np.concatenate([learned.labels, *(dataset.labels(split) for split in SPLITS[1:])]),
+        np.concatenate([learned.groups, images["group"].to_numpy(str)[num_train:]]),
+        np.concatenate([weights[:num_train], learned.weights[num_train:], weights[num_train:]]),
     )
-    views_of_images = learned.take(np.arange(num_train, len(learned.labels)))
+    row_of_image = np.concatenate([np.arange(num_train), np.arange(len(features) - num_held_out, len(features))])
     probabilities = np.empty((len(images), len(dataset.classes)))
     fold_of_image = np.empty(len(images), np.int64)
     folds = StratifiedGroupKFold(_NUM_FOLDS, shuffle=True, random_state=recipe.seed)
-    divided = folds.split(originals.features, originals.labels, originals.groups)
-    for number, (others, fold) in enumerate(track(divided, "heads of five folds", total=_NUM_FOLDS, unit="fold")):
-        usable = ~np.isin(views_of_images.groups, originals.groups[fold])
-        rows = originals.take(others).join(views_of_images.take(usable)).sample(_MOST_ROWS, recipe.seed)
-        head = CLASSIFIERS[candidate.classifier](rows, recipe.seed, chosen)
-        probabilities[fold] = softmax((originals.features[fold] @ head.weights + head.bias) / temperature, axis=1)
+    divided = folds.split(row_of_image, rows.labels[row_of_image], rows.groups[row_of_image])
+    for number, (_, fold) in enumerate(track(divided, "heads of five folds", total=_NUM_FOLDS, unit="fold")):
+        predicted = row_of_image[fold]
+        others = np.flatnonzero(~np.isin(rows.groups, rows.groups[predicted]))
+        learned_from = others[sample_groups(rows.groups[others], _MOST_ROWS, recipe.seed)]
+        head = CLASSIFIERS[candidate.classifier](rows.take(learned_from), recipe.seed, chosen)
+        probabilities[fold] = softmax((features[predicted] @ head.weights + head.bias) / temperature, axis=1)
         fold_of_image[fold] = number
-    predicted = pd.DataFrame({"id": images["id"], "fold": fold_of_image})
-    return predicted.join(pd.DataFrame(probabilities, columns=[f"probability_{name}" for name in dataset.classes]))
+    table = pd.DataFrame({"id": images["id"], "fold": fold_of_image})
+    return table.join(pd.DataFrame(probabilities, columns=[f"probability_{name}" for name in dataset.classes]))

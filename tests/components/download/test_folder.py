@@ -66,7 +66,7 @@ def test_links_that_lead_out_are_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"private")
     (photos / "cat" / "3.jpg").symlink_to(tmp_path / "secret.jpg")
     for work in (identify, lambda request: download(request, tmp_path)):
-        with pytest.raises(PawflowError, match=r"'cat/3.jpg' is a link to .*secret\.jpg.*copy what it points to"):
+        with pytest.raises(PawflowError, match=r"'cat/3.jpg' is a link to .*copy what it points to"):
             work(request_for(photos))
 
 
