@@ -15,9 +15,10 @@ from components.train.heads import Rows
 from components.train.out_of_fold import predict_out_of_fold
 
 
-def forget_groups(rows: Rows) -> Rows:
+def forget_groups(rows: Rows, num_images: int) -> Rows:
     """As if nobody knew which image a view is of."""
-    return dataclasses.replace(rows, groups=np.full(len(rows.labels), "none of them"))
+    groups = [*rows.groups[:num_images], *["none of them"] * (len(rows.labels) - num_images)]
+    return dataclasses.replace(rows, groups=np.array(groups))
 
 
 @pytest.mark.parametrize(("leaks", "least", "most"), [(False, 0.35, 0.65), (True, 0.95, 1.0)])
@@ -32,7 +33,8 @@ def test_nothing_is_predicted_by_what_has_seen_it(
     monkeypatch.setattr(out_of_fold, "compute_features", lambda *arguments: np.concatenate([identity[: len(train)], identity]))
     monkeypatch.setattr(out_of_fold, "artifact_digest", lambda folder: "digest")
     if leaks:
-        monkeypatch.setattr(out_of_fold, "label_training_images", lambda *arguments: forget_groups(label_training_images(*arguments)))
+        forget = lambda *arguments: forget_groups(label_training_images(*arguments), len(train))  # noqa: E731
+        monkeypatch.setattr(out_of_fold, "label_training_images", forget)
     predicted = predict_out_of_fold(dataset, tmp_path, recipe, recipe.candidates[1], {"inverse_penalty": 1.0}, 1.0)
 
     assert predicted["id"].tolist() == images["id"].tolist()
