@@ -7,6 +7,7 @@ The file has one input, `image`: float32 raw 0-255 RGB (n, size, size, 3); and t
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -46,6 +47,8 @@ def export_onnx(model: keras.Model, path: Path, output_names: Sequence[str]) -> 
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     with contextlib.redirect_stdout(io.StringIO()):
         model.export(str(path), format="onnx", verbose=False)
+    # The traced graphs refer to each other in circles; hundreds of megabytes would stay until Python happened to look.
+    gc.collect()
     exported = onnx.load(path)
     if [value.name for value in exported.graph.input] != ["image"]:
         raise RuntimeError(f"the exported graph has the inputs {[value.name for value in exported.graph.input]}, expected one, `image`")

@@ -8,13 +8,14 @@ does the run after a killed one.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
+from onnxruntime import InferenceSession
 
 from components.common.dataset import Dataset
 from components.common.progress import say, track
@@ -43,18 +44,18 @@ class Backbone:
     key: dict[str, object]
 
 
-def export_backbone(network: keras.Model, key: dict[str, object], dataset: Dataset, *, int8: bool) -> Backbone:
+def export_backbone(build: Callable[[], keras.Model], key: dict[str, object], dataset: Dataset, *, int8: bool) -> Backbone:
     """Write the part of a network that frozen training uses, or find it.
 
     Args:
-        network: Its weights up to the head matter.
+        build: Makes the network, if it must be made; its weights up to the head matter.
         key: Identifies these weights: architecture, options, sizes.
         dataset: Whose training images calibrate int8.
         int8: Whether it computes in 8 bits.
     """
 
     def compute(folder: Path) -> Record:
-        export_onnx(pooled_features(network), folder / _BACKBONE, ["features"])
+        export_onnx(pooled_features(build()), folder / _BACKBONE, ["features"])
         if int8:
             quantize(folder / _BACKBONE, folder / _BACKBONE, sample_for_calibration(dataset))
         return Record()
@@ -64,25 +65,35 @@ def export_backbone(network: keras.Model, key: dict[str, object], dataset: Datas
     return Backbone(entry / _BACKBONE, key)
 
 
-def extract_features(backbone: Backbone, images: Images, origin: str, description: str) -> Iterator[Floats]:
-    """Yield pooled features of images, float32 (k, channels), of k images after the other.
+def extract_features(backbone: Backbone, images: Mapping[str, tuple[Images, str]], description: str) -> Floats:
+    """Pooled features of images, float32 (n, channels).
 
     Args:
         backbone: Computes them.
-        images: What to compute them for.
-        origin: Identifies the images.
+        images: What they are -> the images, and what identifies them.
         description: For the progress bar.
     """
     # One thread for each batch and a batch for each core: the threads then never wait for each other within a layer.
     session = open_session(backbone.file, num_threads=1)
-    num_threads = os.cpu_count() or 1
+    # One array filled bit by bit: for many images, a second copy of their features is more than all else that training holds.
+    num_features = session.get_outputs()[0].shape[-1]
+    features, stop = np.empty((sum(len(pixels) for pixels, _ in images.values()), num_features), np.float32), 0
+    for what, (pixels, origin) in images.items():
+        for some in _extract(session, backbone, pixels, origin, f"{description}: {what}"):
+            features[stop : stop + len(some)] = some
+            stop += len(some)
+    return features
+
+
+def _extract(session: InferenceSession, backbone: Backbone, images: Images, origin: str, description: str) -> Iterator[Floats]:
+    """Yield the features entry by entry."""
     num_reused = 0
 
     def compute_batch(start: int, stop: int) -> Floats:
         features: Floats = session.run(None, {"image": images[start:stop].astype(np.float32)})[0]
         return features
 
-    with ThreadPoolExecutor(num_threads) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start, stop in track(list(_slices(0, len(images), _ROWS_PER_ENTRY)), description, unit="entry"):
 
             def compute(folder: Path, start: int = start, stop: int = stop) -> Record:

@@ -22,7 +22,7 @@ from components.common.weighting import weigh
 from components.train.features import export_backbone, extract_features
 from components.train.heads import CLASSIFIERS, Rows
 from components.train.models import parts
-from components.train.network import HEAD, Floats, build_network, set_head
+from components.train.network import Floats, build_network, set_head
 
 
 def fit_frozen(
@@ -85,13 +85,5 @@ def compute_features(dataset: Dataset, candidate: Candidate, images: Mapping[str
 def _compute(part: Candidate, dataset: Dataset, images: Mapping[str, tuple[Images, str]]) -> Floats:
     """Features of all images under one pretrained network."""
     key = part.model_dump(include={"architecture", "options", "input_size"}) | {"image_size": dataset.image_size}
-    network = build_network(part, dataset.image_size, len(dataset.classes))
-    backbone = export_backbone(network, key, dataset, int8=part.int8)
-    num_images = sum(len(pixels) for pixels, _ in images.values())
-    # One array filled bit by bit: for many images, a second copy of their features is more than all else that training holds.
-    features, stop = np.empty((num_images, network.get_layer(HEAD).input.shape[-1]), np.float32), 0
-    for what, (pixels, origin) in images.items():
-        for some in extract_features(backbone, pixels, origin, f"{part.architecture}: {what}"):
-            features[stop : stop + len(some)] = some
-            stop += len(some)
-    return features
+    backbone = export_backbone(lambda: build_network(part, dataset.image_size, len(dataset.classes)), key, dataset, int8=part.int8)
+    return extract_features(backbone, images, part.architecture)

@@ -56,15 +56,16 @@ def train(
     network = fitted.network
     _write_curves(fitted.history, folder / "tensorboard")
     calibration = calibrate(network, dataset, recipe.not_sure_share)
+    # Before the export, which leaves much of its memory behind.
+    if candidate.mode == "frozen":
+        predicted = predict_out_of_fold(dataset, views, recipe, candidate, fitted.params, calibration.temperature)
+        predicted.to_parquet(folder / OUT_OF_FOLD, index=False)
     network.save(folder / "model.keras")
     validation = dataset.images("validation")
     difference = export_and_compare(network, folder / MODEL_FILE, validation[:_NUM_PARITY_IMAGES])
     say(f"ONNX agrees with Keras to {difference:.1e} on {min(len(validation), _NUM_PARITY_IMAGES)} validation images")
     if candidate.int8:
         quantize(folder / MODEL_FILE, folder / INT8_FILE, sample_for_calibration(dataset))
-    if candidate.mode == "frozen":
-        predicted = predict_out_of_fold(dataset, views, recipe, candidate, fitted.params, calibration.temperature)
-        predicted.to_parquet(folder / OUT_OF_FOLD, index=False)
     (folder / "history.json").write_text(json.dumps(fitted.history, indent=1))
     card = ModelCard(
         classes=tuple(dataset.classes),
