@@ -59,9 +59,17 @@ check: .venv/.ready ## Lint, types and convention tests, in seconds
 test-fuzz: .venv/.ready ## Ten thousand damaged images, in minutes
 	$(BIN)/python -m pytest -m fuzz tests/fuzz
 
+.PHONY: test-benchmarks
+test-benchmarks: .venv/.ready ## Each benchmark on a handful of drawings, in minutes
+	$(BIN)/python -m pytest -m benchmark tests/benchmarks
+
 .PHONY: bench-data
 bench-data: .venv/.ready ## Measure the data steps (half an hour; PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks.data
+
+.PHONY: bench-training
+bench-training: .venv/.ready ## Measure training against Keras's guides (under 50 minutes; PAWFLOW_DATA=folder of real archives)
+	@$(BIN)/python -m benchmarks.training
 
 .PHONY: format
 format: .venv/.ready ## Format the code

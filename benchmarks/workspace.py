@@ -8,8 +8,11 @@ from pathlib import Path
 from components.common.dataset import SPLITS, Dataset
 from components.common.recipe import Recipe, load_recipe
 from components.common.shards import Images, list_shards
+from components.fuse.layouts import read_entries
 
 RECIPE, RAW, DATASET, VIEWS = "recipe.yaml", "raw", "dataset", "views"
+#: The photos as others want them: a folder for each split, in it one for each class.
+FILES = "files"
 #: Of PAWFLOW_HOME, which holds the steps' cache.
 HOME = "home"
 
@@ -27,6 +30,19 @@ def find_archive(workspace: Path) -> Path:
 def open_images(dataset: Dataset) -> Images:
     """The pixels of all splits."""
     return Images([file for split in SPLITS for file in list_shards(dataset.folder, split)])
+
+
+def write_files(workspace: Path) -> None:
+    """Write the encoded photos of the training and the test split to `FILES`."""
+    archive = read_recipe(workspace).sources.archives[0]
+    manifest = Dataset(workspace / DATASET).manifest
+    used = manifest.loc[manifest["split"].isin(["train", "test"]), ["path", "split", "label", "id"]]
+    places = {path: Path(split, label, identifier.replace("/", "_")) for path, split, label, identifier in used.to_numpy()}
+    for entry in read_entries(archive.layout, find_archive(workspace)):
+        if entry.data is not None and entry.path in places:
+            file = workspace / FILES / places[entry.path]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(entry.data)
 
 
 def start_over(workspace: Path, name: str) -> Path:

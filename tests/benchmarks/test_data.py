@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.common import Cost, fit_exponent
 from benchmarks.population import draw
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.benchmark
 def test_the_last_line_holds_every_figure(tmp_path: Path) -> None:
     settings = {"PAWFLOW_BENCHMARK_SIZES": "60,90", "PAWFLOW_BENCHMARK_REPETITIONS": "1", "PAWFLOW_BENCHMARK_WITHOUT_PEERS": "1"}
     environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT), "PAWFLOW_DATA": str(tmp_path)}
