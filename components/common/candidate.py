@@ -55,8 +55,10 @@ class Candidate(Strict):
     backend: Backend = Field(default="tensorflow", description="of Keras, for gradient training; `torch` needs `make torch`")
     epochs: int = Field(default=20, ge=1, description="`scratch`: all epochs; `fine_tune`: those after unfreezing")
     head_epochs: int = Field(default=3, ge=1, description="`fine_tune`: epochs in which only the head learns")
-    unfreeze: str | int = Field(
-        default="block7", description="`fine_tune`: first layer-name prefix that learns after the head, or the number of last layers"
+    unfreeze: str | int | None = Field(
+        default=None,
+        description="`fine_tune`: prefix of the first layer that learns after the head, or the number of last layers; "
+        "by default the architecture's last block",
     )
     batch_size: int = Field(default=32, ge=1)
     optimizer: Optimizer = Field(default="adam", description="`sgd` has Nesterov momentum 0.9")

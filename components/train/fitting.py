@@ -20,6 +20,7 @@ from components.train.batches import TrainingBatches, ValidationBatches
 from components.train.checkpoints import Checkpoints
 from components.train.devices import find_scope, num_gpus
 from components.train.epochs import run_phase
+from components.train.models import ARCHITECTURES
 from components.train.network import HEAD, build_network
 from components.train.optimisers import make_optimizer
 from components.train.session import Session
@@ -131,15 +132,16 @@ def _last_layers(network: keras.Model, candidate: Candidate) -> set[str]:
     """Names of the layers that learn after the head: from a prefix on, or so many before the head; and the head."""
     names = [layer.name for layer in network.layers]
     num_body, where = names.index("dropout"), f"candidate {candidate.name!r} unfreezes"
-    if isinstance(candidate.unfreeze, int):
-        if not 1 <= candidate.unfreeze <= num_body:
-            raise PawflowError(f"{where} {candidate.unfreeze} layers; expected 1 to {num_body}, which {candidate.architecture} has")
-        first = num_body - candidate.unfreeze
+    start = ARCHITECTURES[candidate.architecture].last_block if candidate.unfreeze is None else candidate.unfreeze
+    if isinstance(start, int):
+        if not 1 <= start <= num_body:
+            raise PawflowError(f"{where} {start} layers; expected 1 to {num_body}, which {candidate.architecture} has")
+        first = num_body - start
     else:
-        found = [position for position, name in enumerate(names) if name.startswith(candidate.unfreeze)]
+        found = [position for position, name in enumerate(names) if name.startswith(start)]
         if not found:
             known = ", ".join(sorted({name.split("_")[0] for name in names}))
-            raise PawflowError(f"{where} from {candidate.unfreeze!r}, but no layer starts so; prefixes: {known}")
+            raise PawflowError(f"{where} from {start!r}, but no layer starts so; prefixes: {known}")
         first = found[0]
     return {layer.name for layer in network.layers[first:] if not isinstance(layer, keras.layers.BatchNormalization)}
 

@@ -29,12 +29,14 @@ class Architecture:
         module: Where it is built, in this package.
         options: What a recipe may set.
         min_size: Side of the smallest image that it takes, in pixels.
+        last_block: What the names of its last layers start with, from the first on that fine-tuning changes unless told otherwise.
         settings: Arguments that tell it from others of the same module.
     """
 
     module: str
     options: type[Strict]
     min_size: int = 1
+    last_block: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -47,14 +49,14 @@ ARCHITECTURES = {
     "simple_cnn": Architecture("simple_cnn", SimpleCnn),
     "conv_blocks": Architecture("conv_blocks", ConvBlocks),
     "fast_resnet": Architecture("fast_resnet", FastResnet),
-    "efficientnet_lite0": Architecture("efficientnet_lite", Pretrained, min_size=32, settings={"version": 0}),
-    "efficientnet_lite1": Architecture("efficientnet_lite", Pretrained, min_size=32, settings={"version": 1}),
-    "efficientnet_lite2": Architecture("efficientnet_lite", Pretrained, min_size=32, settings={"version": 2}),
-    "efficientnet_v2_b2": Architecture("efficientnet_v2_b2", Pretrained, min_size=32),
-    "inception_v3_mixed7": Architecture("inception_v3_mixed7", Pretrained, min_size=75),
-    "inception_resnet_v2": Architecture("inception_resnet_v2", Pretrained, min_size=75),
-    "vgg16": Architecture("vgg16", Pretrained, min_size=32),
-    "concatenation": Architecture("concatenation", Concatenation),
+    "efficientnet_lite0": Architecture("efficientnet_lite", Pretrained, min_size=32, last_block="block7", settings={"version": 0}),
+    "efficientnet_lite1": Architecture("efficientnet_lite", Pretrained, min_size=32, last_block="block7", settings={"version": 1}),
+    "efficientnet_lite2": Architecture("efficientnet_lite", Pretrained, min_size=32, last_block="block7", settings={"version": 2}),
+    "efficientnet_v2_b2": Architecture("efficientnet_v2_b2", Pretrained, min_size=32, last_block="block6"),
+    "inception_v3_mixed7": Architecture("inception_v3_mixed7", Pretrained, min_size=75, last_block="mixed6"),
+    "inception_resnet_v2": Architecture("inception_resnet_v2", Pretrained, min_size=75, last_block="block8_1"),
+    "vgg16": Architecture("vgg16", Pretrained, min_size=32, last_block="block5"),
+    "concatenation": Architecture("concatenation", Concatenation, last_block="block7"),
 }
 
 

@@ -13,9 +13,10 @@ import pytest
 from components.common.candidate import Candidate
 from components.common.errors import PawflowError
 from components.train.export import export_onnx, open_session
+from components.train.fitting import PHASES
 from components.train.models import ARCHITECTURES, build_features, check_candidate, parts
 from components.train.models.options import Activation, Initializer, Pretrained, PretrainedName
-from components.train.network import OUTPUTS, build_network, with_class_activation
+from components.train.network import HEAD, OUTPUTS, build_network, with_class_activation
 
 NUM_CLASSES = 3
 PRETRAINED = [name for name, architecture in ARCHITECTURES.items() if issubclass(architecture.options, Pretrained)]
@@ -62,6 +63,15 @@ def test_it_trains_is_read_back_and_says_the_same_in_onnx(name: str, tmp_path: P
     np.testing.assert_allclose(probabilities, expected, atol=1e-4)
     logits = np.asarray(keras.Model(network.input, network.get_layer("logits").output)(images))
     np.testing.assert_allclose(activation.mean(axis=(1, 2)), logits, atol=1e-4 * max(1.0, np.abs(logits).max()))
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_fine_tuning_changes_the_last_block_unless_told_otherwise(name: str) -> None:
+    network = build(name)
+    _, body = PHASES["fine_tune"](network, make(name, "fine_tune"))
+    learning = [layer.name for layer in network.layers if layer.weights and body.is_trained(layer)]
+    assert learning[-1] == HEAD
+    assert 1 < len(learning) < len([layer for layer in network.layers if layer.weights]) / 2
 
 
 @pytest.mark.parametrize("name", ["inception_v3_mixed7", "inception_resnet_v2"])
