@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from components.common.cli import USER_ERROR
 from components.common.errors import PawflowError
+from components.common.progress import track
 from pipeline.catalog import find_recipe, list_recipes
 from pipeline.data import commands as data
 from pipeline.registry import commands as registry_commands
@@ -86,36 +87,40 @@ def compile_(
 
 @app.command()
 def predict(
-    photos: Annotated[list[Path], typer.Argument(help="Image files.")],
+    photos: Annotated[list[Path], typer.Argument(help="Image files, folders of them, or zip and tar archives.")],
     model: ModelName = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per photo.")] = False,
+    submission: Annotated[Path | None, typer.Option("--csv", help="Write Kaggle's submission file instead of printing.")] = None,
 ) -> None:
     """Classify photos with the champion.
 
-    Example: python -m pipeline predict dog.jpg cat.jpg
+    Examples: python -m pipeline predict dog.jpg cat.jpg; python -m pipeline predict test1.zip --csv submission.csv
     """
     from components.common import registry
-    from serving.images import UnreadableImageError
+    from pipeline.predicting import answer_photos, write_submission
     from serving.predictor import Predictor
 
     chosen = model or registry.newest_champion()
     served = registry.download_version(chosen, registry.require_champion(chosen))
     predictor = Predictor(served.folder, served.version, int8=served.int8)
-    num_unreadable = 0
-    for photo in photos:
-        try:
-            answer = predictor.predict(photo.read_bytes())
-        except (OSError, UnreadableImageError) as error:
+    answered = answer_photos(photos, predictor)
+    if submission:
+        answered = track(write_submission(answered, predictor.card.classes, submission), "predicting", unit="photo")
+    num_answered = num_unreadable = 0
+    for one in answered:
+        if one.answer is None:
             num_unreadable += 1
-            typer.echo(json.dumps({"photo": str(photo), "error": str(error)}) if as_json else f"{photo}: error: {error}", err=not as_json)
+            problem = {"photo": one.photo, "error": one.error}
+            typer.echo(json.dumps(problem) if as_json else f"{one.photo}: error: {one.error}", err=not as_json)
             continue
+        num_answered += 1
         if as_json:
-            typer.echo(json.dumps({"photo": str(photo), "model": chosen, **answer}))
-        else:
-            doubt = ", not sure" if answer["not_sure"] else ""
-            typer.echo(
-                f"{photo}: {answer['label']} ({100 * answer['probability']:.1f} %{doubt}) by {chosen} version {answer['model_version']}"
-            )
+            typer.echo(json.dumps({"photo": one.photo, "model": chosen, **one.answer}))
+        elif not submission:
+            doubt, answer = ", not sure" if one.answer["not_sure"] else "", one.answer
+            typer.echo(f"{one.photo}: {answer['label']} ({100 * answer['probability']:.1f} %{doubt}) by {chosen} version {served.version}")
+    if submission:
+        typer.echo(f"wrote {num_answered} rows to {submission}", err=as_json)
     if num_unreadable:
         raise typer.Exit(USER_ERROR)
 

@@ -110,6 +110,21 @@ def test_predict_answers_for_a_photo_and_names_a_bad_file(finished: tuple[Worksp
     assert "not an image" in error["error"]
 
 
+def test_predict_writes_a_submission_for_an_archive(finished: tuple[Workspace, str]) -> None:
+    workspace, _ = finished
+    photo = read_photo()
+    with zipfile.ZipFile(workspace.folder / "test1.zip", "w") as archive:
+        for number in (1, 2, 3):
+            archive.writestr(f"test1/{number}.jpg", photo if number < 3 else b"no photo")
+    result = workspace.run("pipeline", "predict", "test1.zip", "--csv", "submission.csv")
+    assert result.returncode == 2, "the third is no photo"
+    assert "test1/3.jpg: error" in result.stderr
+    header, *rows = (workspace.folder / "submission.csv").read_text().splitlines()
+    assert header == "id,label"
+    assert [row.split(",")[0] for row in rows] == ["1", "2"]
+    assert {row.split(",")[1] for row in rows} <= {"0", "1"}
+
+
 def read_photo() -> bytes:
     path = Path("drawn.zip")
     write_archive("dogs-vs-cats", path, num_images=24, seed=5)

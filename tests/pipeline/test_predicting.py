@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.predicting import Answered, answer_photos, write_submission
+from serving.predictor import Predictor
+from tests.conftest import write_mean_model
+from tests.serving.http import draw
+
+
+def test_photos_of_files_folders_and_archives_are_answered_in_order(tmp_path: Path) -> None:
+    predictor = Predictor(write_mean_model(tmp_path / "model", 8, weight=4.0))
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "bright.png").write_bytes(draw(255))
+    (folder / "notes.txt").write_text("no photo")
+    (tmp_path / "dark.png").write_bytes(draw(0))
+    found = list(answer_photos([tmp_path / "dark.png", folder, tmp_path / "missing.png"], predictor))
+    assert [Path(one.photo).name for one in found] == ["dark.png", "bright.png", "notes.txt", "missing.png"]
+    assert [one.answer and one.answer["label"] for one in found] == ["cat", "dog", None, None]
+    assert "not an image" in found[2].error
+
+
+@pytest.mark.parametrize(("classes", "written"), [(("cat", "dog"), "1"), (("cat", "dog", "fox"), "dog")])
+def test_the_label_is_what_the_competition_asks_for(classes: tuple[str, ...], written: str, tmp_path: Path) -> None:
+    answered = [Answered("test/7.jpg", {"label": "dog"}), Answered("test/8.jpg", error="damaged")]
+    assert list(write_submission(answered, classes, tmp_path / "out.csv")) == answered
+    assert (tmp_path / "out.csv").read_text().split() == ["id,label", f"7,{written}"]
+
+
+def test_an_interrupted_submission_is_not_there(tmp_path: Path) -> None:
+    rows = write_submission([Answered("1.jpg", {"label": "dog"})] * 2, ("cat", "dog"), tmp_path / "out.csv")
+    next(rows)
+    rows.close()  # type: ignore[attr-defined]
+    assert not (tmp_path / "out.csv").exists()
