@@ -18,10 +18,11 @@ import yaml
 
 from components.common.album import Album, Card, inline_thumbnail, make_thumbnail
 from components.common.dataset import Dataset
+from components.common.errors import PawflowError
 from components.common.pages import render_page
 from components.evaluate.suspects.finding import count_suspects
 from components.evaluate.suspects.flagged import Flagged
-from serving.images import read_photo
+from serving.images import UnreadableImageError, read_photo
 
 PAGE = "suspects.html"
 
@@ -79,7 +80,7 @@ def write_page(dataset: Dataset, table: pd.DataFrame, candidate: str, path: Path
         flagged: Photos that people flagged as misjudged.
 
     Raises:
-        PawflowError: The dataset was made by a version that did not keep what the page shows.
+        PawflowError: The dataset was made by a version that did not keep what the page shows, or a flagged file is no photo.
     """
     album, report = Album(dataset, _PICTURE_SIZE), dataset.report
     told = {photo.sha256: photo.told for photo in flagged}
@@ -119,8 +120,7 @@ def _add_flagged(table: pd.DataFrame, manifest: pd.DataFrame, notes: dict[str, s
 
 def _ask(row: dict[Any, Any], card: Card, classes: list[str], candidate: str, earlier: dict[str, Any] | None, note: str | None) -> Question:
     suspect: dict[str, Any] = {name: None if pd.isna(value) else value for name, value in row.items()}
-    reasons = [note] if note else []
-    reasons += _state_reasons(suspect, candidate)
+    reasons = _state_reasons(suspect, candidate, note)
     why = f"why: {_quote('looked at: ' + '; '.join(reasons))}"
     if earlier is not None:
         suspect["label"] = earlier["label_before"]
@@ -128,17 +128,16 @@ def _ask(row: dict[Any, Any], card: Card, classes: list[str], candidate: str, ea
     return Question(card, f"id: {_quote(card.id)}", suspect, reasons, _offer(suspect, classes, earlier, why), why)
 
 
-def _state_reasons(suspect: dict[str, Any], candidate: str) -> list[str]:
+def _state_reasons(suspect: dict[str, Any], candidate: str, note: str | None) -> list[str]:
     """What is said of a label, for it or against it."""
+    reasons = [note] if note else []
     label, suggested, votes = suspect["label"], suspect["suggested_label"], suspect["votes"]
-    if suspect["self_confidence"] is None:
-        reasons = [f"{candidate} says nothing of it, out of fold"]
-    else:
+    if suspect["self_confidence"] is not None:
         other = f"{suggested} at {100 * suspect['suggested_probability']:.1f} %, " if suggested else ""
-        reasons = [f"{candidate} says {other}{label} at {100 * suspect['self_confidence']:.1f} %, out of fold"]
+        reasons.append(f"{candidate} says {other}{label} at {100 * suspect['self_confidence']:.1f} %, out of fold")
     if votes:
         reasons.append(f"public list: {votes} independent {'searches call' if votes > 1 else 'search calls'} it wrong")
-    return reasons
+    return reasons or [f"{candidate} says nothing of it, out of fold"]
 
 
 def _offer(suspect: dict[str, Any], classes: list[str], earlier: dict[str, Any] | None, why: str) -> list[Choice]:
@@ -167,5 +166,8 @@ def _quote(text: str) -> str:
 
 
 def _show(photo: Flagged) -> dict[str, str]:
-    pixels = read_photo(photo.photo.read_bytes(), _PICTURE_SIZE).pixels
+    try:
+        pixels = read_photo(photo.photo.read_bytes(), _PICTURE_SIZE).pixels
+    except UnreadableImageError as error:
+        raise PawflowError(f"{photo.photo} is no photo ({error}); take it and its note out of the folder") from error
     return {"name": photo.photo.name, "told": photo.told, "picture": inline_thumbnail(make_thumbnail(pixels, _PICTURE_SIZE))}

@@ -189,3 +189,10 @@ def test_a_note_without_its_photo_is_explained(tmp_path: Path) -> None:
     flag(tmp_path / "flagged", b"", "a" * 64, "cat").unlink()
     with pytest.raises(PawflowError, match=r"a\.jpeg, which is not there"):
         read_flagged(tmp_path / "flagged")
+
+
+def test_a_flagged_file_that_is_no_photo_is_named(decided: Dataset, tmp_path: Path) -> None:
+    photo = flag(tmp_path / "flagged", b"camera shy", "a" * 64, "cat")
+    table = find_suspects(decided, predict(decided, set()))
+    with pytest.raises(PawflowError, match=f"{photo.name} is no photo"):
+        write_page(decided, table, "frozen", tmp_path / PAGE, read_flagged(tmp_path / "flagged"))
