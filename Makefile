@@ -44,7 +44,7 @@ test: .venv/.ready ## Lint, types, conventions and all tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: test-browser
-test-browser: .venv/.ready ## Test the web page in this machine's Chromium
+test-browser: .venv/.ready ## Test the pages in this machine's Chromium
 	@$(UV) pip install --quiet --python $(BIN)/python --group browser
 	$(BIN)/python -m pytest -m browser
 

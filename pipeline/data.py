@@ -55,12 +55,37 @@ def report(
     from components.fuse.report import write_page
 
     chosen = _open(dataset)
-    path = (out or home() / "reports" / f"{chosen.report['recipe']}-{chosen.digest[:12]}.html").absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _place(chosen, "", out)
     write_page(chosen, path)
     typer.echo(f"wrote {path}")
-    if sys.stdout.isatty() if show is None else show:
-        webbrowser.open(path.as_uri())
+    _show(path, show)
+
+
+@commands.command()
+def suspects(
+    recipe: Annotated[str, typer.Option(help="Recipe (name, or path of a YAML file) of the run; by default the newest run.")] = "",
+    flagged: Annotated[Path | None, typer.Option(help="Folder in which the gateway keeps the photos that people flagged.")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write; by default one under .pawflow/reports.")] = None,
+    show: Annotated[bool | None, typer.Option("--open/--no-open", help="Open it in a browser; by default at a terminal only.")] = None,
+) -> None:
+    """Write a page of the labels in doubt, on which a person decides and which makes a decisions.yaml of it.
+
+    Example: python -m pipeline data suspects --recipe fusion
+    """
+    from components.evaluate.evaluate import METRICS_FILE
+    from pipeline.catalog import find_recipe
+    from pipeline.suspects import write_suspects
+
+    files = _find_newest(MANIFEST, METRICS_FILE, recipe=find_recipe(recipe).name if recipe else "")
+    if files is None:
+        of_recipe, start = (f" of recipe {recipe}", f"python -m pipeline run --recipe {recipe}") if recipe else ("", "make run")
+        raise PawflowError(f"no run{of_recipe} in {home() / 'runs'} has been evaluated; start one: {start}")
+    chosen = Dataset(files[MANIFEST].parent)
+    path = _place(chosen, "-suspects", out)
+    typer.echo(write_suspects(chosen, files[METRICS_FILE].parent, flagged, path))
+    again = f"python -m pipeline run --recipe {recipe or chosen.report['recipe']} decisions=decisions.yaml"
+    typer.echo(f"next: open it, choose, download decisions.yaml, and run: {again}")
+    _show(path, show)
 
 
 @commands.command()
@@ -88,9 +113,36 @@ def _open(folder: Path | None) -> Dataset:
     """
     if folder is not None:
         return Dataset(folder)
-    runs = home() / "runs"
-    # Names of runs begin with their time. Files are hard links to the cache, so theirs tell nothing.
-    for run in sorted(runs.glob("*"), reverse=True):
-        for manifest in run.rglob(MANIFEST):
-            return Dataset(manifest.parent)
-    raise PawflowError(f"no run in {runs} has a dataset; start one (`make run`), or pass the output folder of a fuse step with --dataset")
+    found = _find_newest(MANIFEST)
+    if found is None:
+        raise PawflowError(
+            f"no run in {home() / 'runs'} has a dataset; start one (`make run`), or pass the output folder of a fuse step with --dataset"
+        )
+    return Dataset(found[MANIFEST].parent)
+
+
+def _place(dataset: Dataset, kind: str, out: Path | None) -> Path:
+    """Where a page goes: where the person says, or beside the others."""
+    path = (out or home() / "reports" / f"{dataset.report['recipe']}-{dataset.digest[:12]}{kind}.html").absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _show(path: Path, wanted: bool | None) -> None:
+    if sys.stdout.isatty() if wanted is None else wanted:
+        webbrowser.open(path.as_uri())
+
+
+def _find_newest(*files: str, recipe: str = "") -> dict[str, Path] | None:
+    """Name -> path of some files of the newest local run that has them all; None where there is no such run.
+
+    Args:
+        files: Their names.
+        recipe: Name of the one whose runs count; empty for all.
+    """
+    # Names of runs are TIME-RECIPE-PROCESS. Files are hard links to the cache, so theirs tell nothing.
+    for run in sorted((home() / "runs").glob(f"*-{recipe or '*'}-*"), reverse=True):
+        found = {name: path for name in files for path in run.rglob(name)}
+        if len(found) == len(files):
+            return found
+    return None

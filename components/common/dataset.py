@@ -25,6 +25,8 @@ from components.common.shards import Images, list_shards
 MANIFEST = "manifest.parquet"
 REPORT = "report.json"
 ORIGINALS = "test-originals.zip"
+#: Thumbnails of some images that are in no shard.
+EXHIBITS = "exhibits.zip"
 SPLITS = ("train", "validation", "test")
 
 #: Columns of the manifest, in order, with their pandas types.
@@ -108,6 +110,18 @@ class Dataset:
     def labels(self, split: str) -> NDArray[np.int64]:
         """Class numbers of a split, shape (n,), in the order of `rows`."""
         return self.rows(split)["label"].map(self.classes.index).to_numpy(np.int64)
+
+
+def find_evidence(folder: Path, name: str) -> Path:
+    """One of the files of a dataset that only pages and people read.
+
+    Raises:
+        PawflowError: The dataset was made by a version that kept none.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise PawflowError(f"{folder} holds no {name}, so an earlier version of this project made it; fuse the archives again")
+    return path
 
 
 def digest_manifest(manifest: pd.DataFrame, image_size: int, resize: str = "squeeze") -> str:

@@ -1,8 +1,10 @@
 """Judge every candidate on images that it has not seen, through the ONNX file and the code that will serve it.
 
 Out: `metrics.json` (see README.md), `predictions.parquet` (one row per candidate and image), the leaderboard as table and picture, figures,
-and `report.html`, which says it all in words. What costs many passes through a network (robustness, strangers, explanations) is measured
-for the winner alone: the candidate with the best `select` on the validation split.
+and `report.html`, which says it all in words. Where a candidate is `frozen`, `suspects.html` asks a person about labels in doubt.
+
+What costs many passes through a network (robustness, strangers, explanations) is measured for the winner alone: the candidate with the
+best `select` on the validation split.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from components.common.candidate import OUT_OF_FOLD
 from components.common.dataset import Dataset
 from components.common.progress import say
 from components.common.recipe import Recipe
 from components.common.store import Record, read_record
-from components.evaluate import leaderboard
-from components.evaluate.answers import Answers, ask, time_one_image
+from components.evaluate import leaderboard, suspects
+from components.evaluate.answers import Answers, ask, read_out_of_fold, time_one_image
 from components.evaluate.explanations import check_explanations
 from components.evaluate.judgement import Exam, judge
 from components.evaluate.plots import CONFUSION_MATRIX, FIGURES, WORST_ERRORS, Subject, draw_figures, draw_worst_errors
@@ -64,6 +67,7 @@ def evaluate(dataset: Dataset, candidates: dict[str, Path], recipe: Recipe, fold
         "winner": winner,
         "headline": {"words": exam.headline.words, "caveat": exam.headline.caveat, "n": int(exam.headline.select(images).sum())},
         "measures": {name: {"meaning": meaning, "ranges": ranges[name]} for name, meaning in MEASURES.items()},
+        "suspects": doubt_labels(dataset, candidates, table["candidate"].tolist(), folder),
         "candidates": results,
     }
     (folder / METRICS_FILE).write_text(json.dumps(summary, indent=1))
@@ -75,6 +79,8 @@ def _make_record(summary: dict[str, Any], num_images: int) -> Record:
     metrics = {
         f"{name}.{key}": value for name, result in summary["candidates"].items() for key, value in flatten(result, brief=True).items()
     }
+    doubtful = {f"suspects.{name}": float(value) for name, value in (summary["suspects"] or {}).items() if name != "candidate"}
+    doubtful_files = [suspects.PAGE, suspects.SUSPECTS_FILE] if summary["suspects"] else []
     return Record(
         params={
             "dataset_digest": summary["dataset_digest"],
@@ -82,9 +88,9 @@ def _make_record(summary: dict[str, Any], num_images: int) -> Record:
             "winner": summary["winner"],
             "headline": summary["headline"]["words"],
         },
-        metrics=metrics,
+        metrics=metrics | doubtful,
         tags={"pawflow.generated": str(summary["generated"]).lower()},
-        figures=[PAGE, leaderboard.FIGURE_FILE, leaderboard.TABLE_FILE, "figures", METRICS_FILE],
+        figures=[PAGE, leaderboard.FIGURE_FILE, leaderboard.TABLE_FILE, "figures", METRICS_FILE, *doubtful_files],
     )
 
 
@@ -115,6 +121,31 @@ def examine(candidate: Path, predictor: Predictor, subject: Subject, exam: Exam,
         "strangers": measure_strangers(predictor, said, draw_strangers(dataset.image_size, exam.seed)),
         "explanations": check_explanations(candidate, images, names, right, exam.seed),
     }
+
+
+def doubt_labels(dataset: Dataset, candidates: dict[str, Path], ranking: list[str], folder: Path) -> dict[str, Any] | None:
+    """Write which labels are in doubt, as a table and as a page.
+
+    Args:
+        dataset: All of its splits.
+        candidates: Name -> folder.
+        ranking: Their names, the best first; the first that is `frozen` is asked.
+        folder: To write into.
+
+    Returns:
+        The `candidate` that was asked, on how many images (`n`), and the counts of `count_suspects`; None where no candidate is `frozen`.
+    """
+    name = next((name for name in ranking if (candidates[name] / OUT_OF_FOLD).is_file()), None)
+    if name is None:
+        return None
+    predicted = read_out_of_fold(candidates[name] / OUT_OF_FOLD, dataset.classes)
+    found = suspects.find_suspects(dataset, predicted)
+    found.to_csv(folder / suspects.SUSPECTS_FILE, index=False)
+    suspects.write_page(dataset, found, name, folder / suspects.PAGE)
+    counts = suspects.count_suspects(found)
+    otherwise, known = counts["called_otherwise"], counts["known"]
+    say(f"labels in doubt: {name} calls {otherwise} images otherwise, {known} are on the public list; {suspects.PAGE} asks about them")
+    return {"candidate": name, "n": len(predicted), **counts}
 
 
 def flatten(result: dict[str, Any], *, brief: bool = False) -> dict[str, float]:

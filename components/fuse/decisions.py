@@ -109,7 +109,7 @@ def report_decisions(manifest: pd.DataFrame, decisions: list[Decision], layouts:
     Args:
         manifest: After fusion.
         decisions: What was applied.
-        layouts: Source -> layout; suspects are files of one layout.
+        layouts: Source -> layout, of sources of photos; suspects are files of one layout.
     """
     suspects = pd.read_csv(SUSPECTS)
     theirs = manifest[manifest["source"].map(layouts) == _SUSPECT_LAYOUT]

@@ -1,34 +1,27 @@
 """What fuse knew when it decided, kept for people who ask why.
 
-In: the manifest while fusion goes on. Out: three small files of the dataset folder that no later step needs. `near_duplicates.parquet` has
-a row for each pair that shows one picture, `placement.parquet` the key by which each image was placed, before groups were joined, and
-`exhibits.zip` thumbnails of a few images that are not in any shard.
+In: the manifest while fusion goes on. Out: three small files of the dataset folder that only pages and people read.
+`near_duplicates.parquet` has a row for each pair that shows one picture, `placement.parquet` the key by which each image was placed, before
+groups were joined, and `exhibits.zip` thumbnails of a few images that are not in any shard.
 """
 
 from __future__ import annotations
 
-import io
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from components.common.dataset import SPLITS
-from components.common.errors import PawflowError
+from components.common.album import make_thumbnail
+from components.common.dataset import EXHIBITS, SPLITS
 from components.common.shards import Images, list_shards
 from components.fuse.hashing import read_hashes
 from components.fuse.near_duplicates import Rows, Search
-from serving.images import Pixels
 
 NEAR_DUPLICATES = "near_duplicates.parquet"
 PLACEMENT = "placement.parquet"
-EXHIBITS = "exhibits.zip"
 
-#: Side of a thumbnail, in pixels.
-THUMBNAIL_SIZE = 144
-_WEBP_QUALITY = 65
 _MOST_EXHIBITS = 24
 _MOST_PAIRED_EXHIBITS = 96
 
@@ -80,24 +73,3 @@ def record_exhibits(manifest: pd.DataFrame, own_split: pd.Series, pairs: Rows, f
     with zipfile.ZipFile(folder / EXHIBITS, "w") as archive:
         for identifier, split, row in zip(manifest.loc[chosen, "id"], own_split[chosen], manifest.loc[chosen, "row"], strict=True):
             archive.writestr(zipfile.ZipInfo(identifier), make_thumbnail(images[split][int(row)]))
-
-
-def make_thumbnail(pixels: Pixels) -> bytes:
-    """A stored square as a small WebP file."""
-    stream = io.BytesIO()
-    image = Image.fromarray(pixels)
-    image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-    image.save(stream, "WEBP", quality=_WEBP_QUALITY)
-    return stream.getvalue()
-
-
-def find_evidence(folder: Path, name: str) -> Path:
-    """One of the three files of a dataset.
-
-    Raises:
-        PawflowError: The dataset was made by a version that kept none.
-    """
-    path = folder / name
-    if not path.is_file():
-        raise PawflowError(f"{folder} holds no {name}, so an earlier version of this project made it; fuse the archives again")
-    return path

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.common.dataset import Dataset
+from components.common.dataset import Dataset, find_evidence
 from components.common.errors import PawflowError
 from components.common.recipe import Split
 from components.fuse.audit import METADATA
-from components.fuse.evidence import NEAR_DUPLICATES, PLACEMENT, find_evidence
+from components.fuse.evidence import NEAR_DUPLICATES, PLACEMENT
 from components.fuse.hashing import read_hashes
 from components.fuse.near_duplicates import LARGEST_DIFFERENCE, RADIUS
 from components.fuse.splitting import choose_split, draw_position

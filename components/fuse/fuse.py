@@ -71,7 +71,9 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     manifest.to_parquet(folder / MANIFEST, index=False)
     report = _make_report(manifest, classes, recipe, archives)
     report |= {"split_proof": prove(folder, classes), "near_duplicates": summarise(search), "conflicts": conflicts}
-    report |= report_decisions(manifest, decisions, {archive.source.name: archive.source.layout for archive in archives})
+    # Drawn files have the names of photos, but nobody has doubted them.
+    layouts = {archive.source.name: archive.source.layout for archive in archives if not archive.details["generated"]}
+    report |= report_decisions(manifest, decisions, layouts)
     report["decided"] = decided
     report["audit"] = audited = audit(Dataset(folder), recipe.seed)
     (folder / REPORT).write_text(json.dumps(report, indent=1))

@@ -4,11 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from components.common.dataset import Dataset
+from components.common.dataset import SPLITS, Dataset
 from components.common.errors import PawflowError
+from components.evaluate.suspects import SUSPECTS_FILE, find_suspects
 from pipeline.data import commands
 
 
@@ -58,3 +61,51 @@ def test_the_report_is_written_outside_the_dataset(run: Path, dataset: Dataset, 
     assert path.read_bytes() == (run / "report.html").read_bytes()
     call("report", "--dataset", str(run), "--out", "here.html")
     assert (workspace / "here.html").read_bytes() == path.read_bytes()
+
+
+@pytest.fixture
+def evaluation(run: Path, dataset: Dataset) -> Path:
+    """The evaluation of the same run: a network that calls every fourth image a dog."""
+    folder = run.parents[1] / "evaluate" / "evaluation"
+    folder.mkdir(parents=True)
+    rows = pd.concat([dataset.rows(split) for split in SPLITS])
+    dog = np.where(np.arange(len(rows)) % 4 == 0, 0.9, 0.1)
+    predicted = pd.DataFrame({"probability_cat": 1 - dog, "probability_dog": dog}, index=pd.Index(rows["id"]))
+    find_suspects(dataset, predicted).to_csv(folder / SUSPECTS_FILE, index=False)
+    counts = {"candidate": "lite", "n": len(rows), "called_otherwise": 51, "confident": 4, "known": 3, "both": 2, "undecided": 52}
+    (folder / "metrics.json").write_text(json.dumps({"suspects": counts, "candidates": {"lite": {}}}))
+    return folder
+
+
+def test_the_page_of_suspects_is_made_of_the_newest_run(evaluation: Path, dataset: Dataset, workspace: Path) -> None:
+    said = call("suspects")
+    path = workspace / "pawflow" / "reports" / f"tiny-{dataset.digest[:12]}-suspects.html"
+    assert "lite, trained without them, calls 51 of" in said
+    assert f"wrote {path}\n" in said
+    assert "python -m pipeline run --recipe tiny decisions=decisions.yaml" in said
+    assert path.read_text().count('<article class="question"') > 10
+    (workspace / "flagged").mkdir()
+    assert "0 photos were flagged" in call("suspects", "--flagged", "flagged", "--out", "here.html")
+
+
+def test_suspects_of_a_recipe_that_has_not_run(evaluation: Path) -> None:
+    with pytest.raises(PawflowError, match=r"no run of recipe cifar10 in .*has been evaluated; .*run --recipe cifar10"):
+        call("suspects", "--recipe", "cifar10")
+
+
+def test_suspects_without_any_run() -> None:
+    with pytest.raises(PawflowError, match=r"no run in .*has been evaluated; start one: make run"):
+        call("suspects")
+
+
+@pytest.mark.parametrize(
+    ("summary", "message"),
+    [
+        ({"suspects": None, "candidates": {"cnn": {}}}, r"no candidate of this run \(cnn\) is `frozen`.*mode: frozen"),
+        ({"candidates": {}}, "an earlier version"),
+    ],
+)
+def test_a_run_that_knows_no_suspects_is_explained(summary: dict[str, object], message: str, evaluation: Path) -> None:
+    (evaluation / "metrics.json").write_text(json.dumps(summary))
+    with pytest.raises(PawflowError, match=message):
+        call("suspects")

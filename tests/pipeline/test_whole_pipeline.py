@@ -86,6 +86,10 @@ def test_mlflow_holds_the_run_tree(finished: tuple[Workspace, str]) -> None:
     assert {"test.accuracy", "validation.log_loss", "train.cpu_seconds"} <= set(candidate.data.metrics)
     assert candidate.inputs is not None
     assert candidate.inputs.dataset_inputs
+    assert "suspects.undecided" in children["evaluate"].data.metrics
+    assert {"report.html", "suspects.html", "suspects.csv"} <= {
+        item.path for item in client.list_artifacts(children["evaluate"].info.run_id)
+    }
     artifacts = {item.path for item in client.list_artifacts(children["evaluate"].info.run_id, "figures/lite0_frozen")}
     assert "figures/lite0_frozen/confusion_matrix.png" in artifacts
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from components.common.album import Album
 from components.common.dataset import Dataset
 from components.common.pages import render_page
 from components.fuse.report.counts import count_headline, group_left_out, list_findings, tabulate_splits
 from components.fuse.report.figures import draw_audit, measure_sizes
 from components.fuse.report.pictures import lay_out_sheets, show_conflicts, show_copies, show_doubtful, show_near_duplicates
-from components.fuse.report.thumbnails import Album
 
 PAGE = "report.html"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from components.common.album import Album
 from components.common.dataset import SPLITS, Dataset
 from components.fuse.audit import ADVICE
-from components.fuse.report.thumbnails import Album
 
 #: Why images of a status are in no split.
 MEANING = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from components.common.dataset import Dataset
-from components.fuse.evidence import NEAR_DUPLICATES, find_evidence
-from components.fuse.report.thumbnails import Album
+from components.common.album import Album
+from components.common.dataset import Dataset, find_evidence
+from components.fuse.evidence import NEAR_DUPLICATES
 
 _MOST_SHEETS = 40
 _MOST_ON_SHEETS = 240

@@ -48,6 +48,8 @@ def test_candidates_are_judged_through_the_served_file(dataset: Dataset, recipe:
         assert board.loc[name, "accuracy"] == pytest.approx(summary["candidates"][name]["test"]["accuracy"]["value"], rel=1e-4)
     assert board.loc["bright", "train_cpu_seconds"] == 30
     assert (out / "leaderboard.png").stat().st_size > 5000
+    assert summary["suspects"] is None, "nor do others know whose label is in doubt"
+    assert not list(out.glob("suspects.*"))
     drawn = {path.name for path in (out / "figures" / summary["winner"]).iterdir()}
     assert drawn == {*FIGURES, "worst_errors.png"}
 
@@ -65,6 +67,12 @@ def test_what_heads_that_had_not_seen_an_image_say_stands_beside_a_small_headlin
     num_images = int((rows["source"] == "dogs-vs-cats").sum())
     assert (found["accuracy"]["n"], found["accuracy"]["errors"]) == (num_images, 1)
     assert record.metrics["frozen.out_of_fold.accuracy"] == pytest.approx(1 - 1 / num_images)
+
+    assert (record.metrics["suspects.called_otherwise"], record.metrics["suspects.undecided"]) == (1, 1)
+    assert {"suspects.html", "suspects.csv"} <= set(record.figures)
+    doubtful = pd.read_csv(tmp_path / "evaluation" / "suspects.csv")
+    assert doubtful["id"].tolist() == [first]
+    assert 'data-image="id: &#34;' + first in (tmp_path / "evaluation" / "suspects.html").read_text()
 
 
 @pytest.mark.parametrize(("select", "first"), [("accuracy", "good"), ("log_loss", "sure")])

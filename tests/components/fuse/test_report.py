@@ -9,13 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.common.dataset import Dataset
+from components.common.album import Album
+from components.common.dataset import EXHIBITS, Dataset
 from components.common.errors import PawflowError
-from components.fuse.evidence import EXHIBITS, NEAR_DUPLICATES, PLACEMENT
+from components.fuse.evidence import NEAR_DUPLICATES, PLACEMENT
 from components.fuse.report import PAGE, write_page
 from components.fuse.report.counts import MEANING, group_left_out
 from components.fuse.report.figures import measure_sizes
-from components.fuse.report.thumbnails import Album
 from tests.components.fuse.conftest import HOSTILE, PREFIX
 
 

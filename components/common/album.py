@@ -1,4 +1,4 @@
-"""Images as a page shows them: a few facts and a thumbnail, inlined so that the page needs no other file.
+"""Images as pages show them: a few facts and a thumbnail, inlined so that the page needs no other file.
 
 In: ids of a dataset's images. Out: their facts, with the picture as a `data:` address, from the shards for images that have a split, from
 `exhibits.zip` for a few of the others.
@@ -7,6 +7,7 @@ In: ids of a dataset's images. Out: their facts, with the picture as a `data:` a
 from __future__ import annotations
 
 import base64
+import io
 import zipfile
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
@@ -16,9 +17,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
-from components.common.dataset import Dataset
-from components.fuse.evidence import EXHIBITS, find_evidence, make_thumbnail
+from components.common.dataset import EXHIBITS, Dataset, find_evidence
+from serving.images import Pixels
+
+#: Side of a thumbnail, in pixels.
+THUMBNAIL_SIZE = 144
+_WEBP_QUALITY = 65
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,9 @@ class Card:
 class Album:
     """Cards of one dataset's images."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, size: int = THUMBNAIL_SIZE) -> None:
+        """Use thumbnails of at most `size` pixels a side."""
+        self._size = size
         self._folder, self._manifest = dataset.folder, dataset.manifest
         self._exhibits = zipfile.ZipFile(find_evidence(dataset.folder, EXHIBITS))
         self._exhibited = frozenset(self._exhibits.namelist())
@@ -61,9 +69,23 @@ class Album:
 
     def _draw(self, facts: dict[Hashable, Any]) -> str | None:
         if facts["shard"] is not None:
-            data = make_thumbnail(np.asarray(np.load(self._folder / facts["shard"], mmap_mode="r")[facts["row"]]))
+            data = make_thumbnail(np.asarray(np.load(self._folder / facts["shard"], mmap_mode="r")[facts["row"]]), self._size)
         elif facts["id"] in self._exhibited:
             data = self._exhibits.read(facts["id"])
         else:
             return None
-        return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+        return inline_thumbnail(data)
+
+
+def make_thumbnail(pixels: Pixels, size: int = THUMBNAIL_SIZE) -> bytes:
+    """A square of pixels as a WebP file of at most `size` pixels a side."""
+    stream = io.BytesIO()
+    image = Image.fromarray(pixels)
+    image.thumbnail((size, size))
+    image.save(stream, "WEBP", quality=_WEBP_QUALITY)
+    return stream.getvalue()
+
+
+def inline_thumbnail(data: bytes) -> str:
+    """The address of a thumbnail that holds the picture itself."""
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
