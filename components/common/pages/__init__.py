@@ -1,7 +1,7 @@
 """Pages for people: one HTML file each, that needs no other file and no network; and no script, but for the page that writes decisions.
 
-In: a template of the package that the page belongs to, and the values in it. Out: the page. All pages share `style.css` and the macros of
-`macros.html`. Much of what they print comes from strangers (file names, labels), so everything is escaped.
+In: a template of the package that the page belongs to, and the values in it. Out: the page. All pages extend `base.html` and share
+`style.css` and the macros of `macros.html`. Much of what they print comes from strangers (file names, labels), so everything is escaped.
 """
 
 from __future__ import annotations
