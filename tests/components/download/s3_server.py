@@ -90,3 +90,11 @@ def _wait_until_ready(client: Any, process: subprocess.Popen[bytes], log: Path) 
             if process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the S3 server does not come up ({error}):\n{log.read_text()[-2000:]}") from error
             time.sleep(0.2)
+
+
+def use(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have boto3 find the server and its keys where it looks for them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.endpoint)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -18,7 +18,7 @@ from components.common.store import home
 from components.download.download import download, identify
 from components.download.sources import Request, s3
 from components.fuse.layouts import read_entries
-from tests.components.download.s3_server import KEY, SECRET, S3Server, serving_s3
+from tests.components.download.s3_server import S3Server, serving_s3, use
 from tests.components.download.test_http import make_zip
 
 
@@ -36,10 +36,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def server(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    use(running, monkeypatch)
     return running
 
 

@@ -23,7 +23,7 @@ from components.train import weights
 from components.train.models import build_features
 from components.train.torch_file import read_torch_file
 from components.train.weights import MIRROR, PUBLISHED, Published, find_weights
-from tests.components.download.s3_server import KEY, SECRET, S3Server, serving_s3
+from tests.components.download.s3_server import S3Server, serving_s3, use
 
 #: By our name: Keras's function, what it does with pixels first, the side of a small image.
 APPLICATIONS: dict[str, tuple[Any, Any, int]] = {
@@ -53,10 +53,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.endpoint)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    use(s3, monkeypatch)
     monkeypatch.setenv(MIRROR, "s3://photos/weights/")
     return s3
 
