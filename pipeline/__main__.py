@@ -6,9 +6,10 @@ import json
 import os
 import shlex
 import sys
+import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console as Terminal
@@ -21,6 +22,9 @@ from pipeline.catalog import find_recipe, list_recipes
 from pipeline.data import commands as data
 from pipeline.registry import commands as registry_commands
 
+if TYPE_CHECKING:
+    from pipeline.cluster import Cluster
+
 app = typer.Typer(
     help="Run, inspect and use the pawflow pipeline.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
@@ -29,6 +33,9 @@ app.add_typer(data, name="data")
 app.add_typer(registry_commands, name="registry")
 
 RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a recipe (see `recipes`) or path of a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Recipe fields to change: key=value, such as sources.root=DIR.")]
+ProfileFile = Annotated[Path | None, typer.Option("--profile", help="How the cluster runs tasks; infra/kubeflow/profile.yaml is one.")]
+Host = Annotated[str, typer.Option("--host", help="Address of the Kubeflow Pipelines API, before the profile's.")]
 ModelName = Annotated[str, typer.Option("--model", help="Registered model; by default the one whose champion is newest.")]
 
 
@@ -41,7 +48,7 @@ class Runner(StrEnum):
 @app.command()
 def run(
     recipe: RecipeName = "sample",
-    overrides: Annotated[list[str] | None, typer.Argument(help="Recipe fields to change: key=value, such as sources.root=DIR.")] = None,
+    overrides: Overrides = None,
     more: Annotated[str, typer.Option("--set", help="The same as one text, separated by spaces, for callers such as `mlflow run`.")] = "",
     runner: Annotated[Runner, typer.Option(help="Where to run the tasks.")] = Runner.LOCAL,
     smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the recipe to about a minute, to try it out.")] = False,
@@ -70,19 +77,76 @@ def recipes() -> None:
 @app.command(name="compile")
 def compile_(
     recipe: Annotated[str, typer.Option(help="Recipe whose `parallelism` it gets; by default all candidates train at once.")] = "",
+    profile: ProfileFile = None,
     output: Annotated[Path, typer.Option(help="YAML file to write.")] = Path("pawflow-training.yaml"),
 ) -> None:
     """Compile the pipeline to YAML for Kubeflow Pipelines; the recipe is a parameter of each run."""
-    parallelism = find_recipe(recipe).parallelism if recipe else 0
-    from pipeline.versions import require_kfp
+    from pipeline.cluster import compile_pipeline
+    from pipeline.profile import Profile, read_profile
 
-    require_kfp()
-    from kfp import compiler
-
-    from pipeline.training import define_training
-
-    compiler.Compiler().compile(define_training(parallelism or None), str(output))
+    compile_pipeline(output, read_profile(profile) if profile else Profile(), find_recipe(recipe).parallelism if recipe else 0)
     typer.echo(f"wrote {output}")
+
+
+@app.command()
+def submit(
+    recipe: RecipeName = "sample",
+    overrides: Overrides = None,
+    profile: ProfileFile = None,
+    host: Host = "",
+    name: Annotated[str, typer.Option(help="Of the run; by default the recipe and the time.")] = "",
+    wait: Annotated[bool, typer.Option(help="Wait for the end; the exit code is then 1 if the run did not succeed.")] = True,
+) -> None:
+    """Run the pipeline on a cluster with Kubeflow Pipelines.
+
+    Example: python -m pipeline submit --recipe fusion --profile infra/kubeflow/profile.yaml --host http://localhost:8080
+    """
+    from pipeline.cluster import SUCCEEDED
+
+    experiment = find_recipe(recipe, tuple(overrides or ()))
+    cluster = _find_cluster(profile, host)
+    submitted = cluster.submit(experiment, name or f"{experiment.name} {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    typer.echo(f"submitted {submitted.link}")
+    if wait and cluster.wait(submitted.run_id, lambda state: typer.echo(f"{time.strftime('%H:%M:%S')} {state.lower()}")) != SUCCEEDED:
+        raise typer.Exit(1)
+
+
+@app.command()
+def schedule(
+    cron: Annotated[str, typer.Argument(help="Six fields: second, minute, hour, day of month, month, day of week.")],
+    recipe: RecipeName = "sample",
+    overrides: Overrides = None,
+    profile: ProfileFile = None,
+    host: Host = "",
+    name: Annotated[str, typer.Option(help="Of the recurring run; by default the recipe's.")] = "",
+    concurrency: Annotated[int, typer.Option(min=1, max=10, help="Runs that may be under way at the same time.")] = 1,
+    catch_up: Annotated[bool, typer.Option(help="Make up for runs that were missed.")] = False,
+) -> None:
+    """Run the pipeline on a cluster again and again.
+
+    Example: python -m pipeline schedule '0 0 3 * * 1' --recipe fusion --profile infra/kubeflow/profile.yaml   (Mondays at three)
+    """
+    experiment = find_recipe(recipe, tuple(overrides or ()))
+    made = _find_cluster(profile, host).schedule(experiment, name or experiment.name, cron, concurrency=concurrency, catch_up=catch_up)
+    typer.echo(f"scheduled {name or experiment.name} as recurring run {made}")
+
+
+@app.command()
+def upload(
+    version: Annotated[str, typer.Argument(help="Name of this version of the pipeline, such as 0.1.0.")],
+    profile: ProfileFile = None,
+    host: Host = "",
+) -> None:
+    """Make this version of the pipeline known to a cluster, for people who start runs in its UI."""
+    typer.echo(f"uploaded version {version}: {_find_cluster(profile, host).upload(version)}")
+
+
+def _find_cluster(profile: Path | None, host: str) -> Cluster:
+    from pipeline.cluster import Cluster
+    from pipeline.profile import Profile, read_profile
+
+    chosen = read_profile(profile) if profile else Profile()
+    return Cluster(chosen.model_copy(update={"host": host}) if host else chosen)
 
 
 @app.command()

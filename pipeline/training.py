@@ -16,10 +16,17 @@ from components.promote.component import promote
 from components.register.component import register
 from components.start.component import start
 from components.train.component import train
+from pipeline.profile import Profile
 
 
-def define_training(parallelism: int | None = None) -> Any:
-    """The pipeline; `parallelism` is how many candidates may train at the same time, and a fixed part of it: by default all."""
+def define_training(parallelism: int | None = None, profile: Profile | None = None) -> Any:
+    """The pipeline.
+
+    Args:
+        parallelism: How many candidates may train at the same time, by default all. It is a fixed part of a compiled pipeline.
+        profile: What a cluster should give each task; the local runner needs none.
+    """
+    on = (profile or Profile()).apply
 
     @dsl.pipeline(name="pawflow-training")  # type: ignore[untyped-decorator]
     def training(recipe: str, sources: List[str], candidates: List[str]) -> None:
@@ -32,31 +39,36 @@ def define_training(parallelism: int | None = None) -> Any:
         """
         job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
 
-        with dsl.ExitHandler(finish(job=job), name="experiment"):
-            started = start(recipe=recipe, job=job)
+        with dsl.ExitHandler(on("finish", finish(job=job)), name="experiment"):
+            started = on("start", start(recipe=recipe, job=job))
 
             with dsl.ParallelFor(sources) as source:
-                downloaded = download(recipe=recipe, job=job, source=source).after(started)
+                downloaded = on("download", download(recipe=recipe, job=job, source=source).after(started))
 
-            fused = fuse(recipe=recipe, job=job, raw=dsl.Collected(downloaded.outputs["raw"]))
+            fused = on("fuse", fuse(recipe=recipe, job=job, raw=dsl.Collected(downloaded.outputs["raw"])))
             dataset = fused.outputs["dataset"]
 
-            augmented = augment(recipe=recipe, job=job, dataset=dataset)
+            augmented = on("augment", augment(recipe=recipe, job=job, dataset=dataset))
+            views = augmented.outputs["views"]
 
             with dsl.ParallelFor(candidates, parallelism=parallelism) as candidate:
-                trained = train(recipe=recipe, job=job, candidate=candidate, dataset=dataset, views=augmented.outputs["views"])
+                trained = on("train", train(recipe=recipe, job=job, candidate=candidate, dataset=dataset, views=views))
+            trained_model = trained.outputs["model"]
 
-            evaluated = evaluate(recipe=recipe, job=job, dataset=dataset, candidates=dsl.Collected(trained.outputs["model"]))
+            evaluated = on("evaluate", evaluate(recipe=recipe, job=job, dataset=dataset, candidates=dsl.Collected(trained_model)))
 
-            registered = register(
-                recipe=recipe,
-                job=job,
-                dataset=dataset,
-                candidates=dsl.Collected(trained.outputs["model"]),
-                evaluation=evaluated.outputs["evaluation"],
+            registered = on(
+                "register",
+                register(
+                    recipe=recipe,
+                    job=job,
+                    dataset=dataset,
+                    candidates=dsl.Collected(trained_model),
+                    evaluation=evaluated.outputs["evaluation"],
+                ),
             )
 
             with dsl.If(registered.outputs["Output"] == "promote", name="verdict-says-promote"):
-                promote(recipe=recipe, job=job, verdict=registered.outputs["verdict"])
+                on("promote", promote(recipe=recipe, job=job, verdict=registered.outputs["verdict"]))
 
     return training
