@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,6 +46,14 @@ class Runner(StrEnum):
     LOCAL = "local"
 
 
+class Target(StrEnum):
+    """What is examined."""
+
+    LOCAL = "local"
+    DOCKER = "docker"
+    CLUSTER = "cluster"
+
+
 @app.command()
 def run(
     recipe: RecipeName = "sample",
@@ -64,6 +73,38 @@ def run(
     terminal = Terminal(file=sys.stdout)
     experiment = find_recipe(recipe, (*(overrides or ()), *shlex.split(more)), smoke=smoke)
     show_summary(run_locally(experiment, terminal), experiment, terminal)
+
+
+@app.command()
+def doctor(
+    recipe: RecipeName = "sample",
+    overrides: Overrides = None,
+    target: Annotated[Target, typer.Option("--runner", help="Where it is to run.")] = Target.LOCAL,
+    profile: ProfileFile = None,
+    host: Host = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per finding.")] = False,
+) -> None:
+    """Check all that a run needs before it starts; what would make it fail is named with its remedy, and the exit code is 2.
+
+    Example: python -m pipeline doctor --recipe fusion
+    """
+    from pipeline.doctor import examine
+    from pipeline.profile import Profile, read_profile
+
+    chosen = read_profile(profile) if profile else Profile()
+    chosen = chosen.model_copy(update={"host": host}) if host else chosen
+    terminal, failed = Terminal(file=sys.stdout), False
+    for finding in examine(find_recipe(recipe, tuple(overrides or ())), target.value, chosen):
+        failed = failed or finding.level == "failed"
+        if as_json:
+            typer.echo(json.dumps(asdict(finding)))
+        else:
+            colour = {"ok": "green", "warning": "yellow", "failed": "red"}[finding.level]
+            terminal.print(
+                f"[{colour}]{finding.level:8}[/{colour}]{finding.subject:28} {escape(finding.text)}", highlight=False, soft_wrap=True
+            )
+    if failed:
+        raise typer.Exit(USER_ERROR)
 
 
 @app.command()

@@ -64,7 +64,11 @@ def compile_pipeline(output: Path, profile: Profile, parallelism: int = 0) -> No
 
 
 class Cluster:
-    """A Kubeflow Pipelines installation."""
+    """A Kubeflow Pipelines installation.
+
+    Attributes:
+        host: Address of its API.
+    """
 
     def __init__(self, profile: Profile) -> None:
         """Reach the API.
@@ -79,14 +83,14 @@ class Cluster:
                 f"no address of a Kubeflow Pipelines API is known: pass --host, set {ENDPOINT}, or set `host` in the profile; "
                 "after `kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80` it is http://localhost:8080"
             )
-        self._host, token = host.rstrip("/"), os.environ.get(TOKEN)
-        _require_api(self._host, token)
+        self.host, token = host.rstrip("/"), os.environ.get(TOKEN)
+        _require_api(self.host, token)
         # kfp tells of each attempt and of each wait.
         logging.getLogger().setLevel(logging.WARNING)
         with self._in_words(), warnings.catch_warnings():
             # That it is made for the second version of the API, whenever it is made.
             warnings.simplefilter("ignore", FutureWarning)
-            self._client = Client(host=self._host, namespace=profile.namespace or "kubeflow", existing_token=token)
+            self._client = Client(host=self.host, namespace=profile.namespace or "kubeflow", existing_token=token)
 
     def submit(self, recipe: Recipe, name: str) -> Submitted:
         """Start a run of a recipe.
@@ -97,7 +101,7 @@ class Cluster:
         """
         with self._compiled(recipe) as package, self._in_words():
             run = self._client.run_pipeline(self._experiment(), name, package, _arguments(recipe), **self._options())
-        return Submitted(run.run_id, f"{self._host}/#/runs/details/{run.run_id}")
+        return Submitted(run.run_id, f"{self.host}/#/runs/details/{run.run_id}")
 
     def wait(self, run_id: str, report: Callable[[str], object], interval: float = 10.0) -> str:
         """Wait until a run has ended; returns its final state.
@@ -186,9 +190,9 @@ class Cluster:
             with redirect_stdout(io.StringIO()):
                 yield
         except kfp_server_api.ApiException as error:
-            raise PawflowError(f"Kubeflow Pipelines at {self._host} refuses: {_read_refusal(error)}") from error
+            raise PawflowError(f"Kubeflow Pipelines at {self.host} refuses: {_read_refusal(error)}") from error
         except (HTTPError, requests.RequestException, RuntimeError, ValueError) as error:
-            raise PawflowError(f"Kubeflow Pipelines at {self._host} cannot be used: {error}") from error
+            raise PawflowError(f"Kubeflow Pipelines at {self.host} cannot be used: {error}") from error
 
 
 def _arguments(recipe: Recipe) -> dict[str, Any]:

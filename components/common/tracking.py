@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import requests
@@ -29,6 +30,11 @@ _LINK = "tracking.json"
 _SAMPLING_INTERVAL = 2.0
 #: MLflow refuses longer parameter values.
 _LONGEST_PARAM = 6000
+#: What a tracking server's refusal means.
+_REFUSALS = {
+    401: "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to what it accepts",
+    403: "it does not know itself by the name {host}, so start it with `--allowed-hosts {host}`, or this user may not read experiments",
+}
 
 
 def configure() -> None:
@@ -41,22 +47,36 @@ def configure() -> None:
     logging.getLogger("alembic").setLevel(logging.ERROR)
 
 
-def require_server() -> None:
-    """Check that a tracking server answers, before MLflow's own retries would wait for it in silence for minutes.
+def require_server() -> str:
+    """Check that a tracking server answers, before MLflow's own retries would wait for it in silence for minutes; returns its address.
 
     Raises:
-        PawflowError: `MLFLOW_TRACKING_URI` is an address at which nothing answers.
+        PawflowError: `MLFLOW_TRACKING_URI` is an address at which nothing answers, or which refuses.
     """
     configure()
     address = os.environ["MLFLOW_TRACKING_URI"]
     if not address.startswith(("http://", "https://")):
-        return
+        return address
+    user, password, token = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD", "TOKEN"))
+    # Not /health, which any caller may ask by any name.
+    question = f"{address.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1"
     try:
-        requests.get(f"{address.rstrip('/')}/health", timeout=10).raise_for_status()
+        answer = requests.get(
+            question,
+            auth=(user, password) if user else None,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=10,
+        )
     except requests.RequestException as error:
         raise PawflowError(
             f"no MLflow server answers at MLFLOW_TRACKING_URI={address} ({error}); start it, or correct the address"
         ) from error
+    if answer.status_code in _REFUSALS:
+        remedy = _REFUSALS[answer.status_code].format(host=urlsplit(address).netloc)
+        raise PawflowError(f"the MLflow server at {address} refuses (status {answer.status_code}): {remedy}")
+    if not answer.ok:
+        raise PawflowError(f"{address} answers with status {answer.status_code}, as no MLflow server does; correct MLFLOW_TRACKING_URI")
+    return address
 
 
 def machine_lock() -> FileLock:

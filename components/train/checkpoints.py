@@ -168,6 +168,25 @@ class Checkpoints:
             say(f"the checkpoints of the finished candidate in {self._place} could not be removed ({error})")
 
 
+def require_place() -> str:
+    """Write, read and remove a file where checkpoints are kept; returns where that is.
+
+    Raises:
+        PawflowError: One of these is not possible.
+    """
+    location = os.environ.get(LOCATION) or str(home() / "checkpoints")
+    place = _open_place(location, "probe")
+    try:
+        place.write(f"probe{_SUFFIX}", b"probe")
+        place.read(f"probe{_SUFFIX}")
+        place.remove(f"probe{_SUFFIX}")
+    except _FAILURES as error:
+        raise PawflowError(
+            f"{place} cannot be written, read and cleared ({error}); correct {LOCATION}, its keys or their rights"
+        ) from error
+    return location
+
+
 class _Place(ABC):
     """A flat folder of small files, somewhere."""
 

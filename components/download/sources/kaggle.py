@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
@@ -27,6 +29,7 @@ _NEW_TOKEN = (
     f"Open {_SITE}/settings/api, sign in, click 'Generate New Token', copy the token, and run again with it in the environment: "
     "export KAGGLE_API_TOKEN=..."
 )
+_CUT_OFF = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 _BY_HAND = "Or fetch the archive by hand and run with sources.root=DIR."
 
 
@@ -47,33 +50,62 @@ def _competition(request: Request) -> str:
     return request.source.competition or request.source.name
 
 
+def require_access(request: Request) -> str:
+    """Ask Kaggle for the archive, and leave it at that; returns what was asked for.
+
+    Raises:
+        PawflowError: There is no token, or Kaggle does not accept it, or the rules of the competition were not accepted.
+    """
+    competition = _competition(request)
+    with _in_words(competition):
+        from kagglehub.clients import build_kaggle_client
+        from kagglehub.exceptions import handle_call
+        from kagglehub.handle import CompetitionHandle
+        from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
+
+        question = ApiDownloadDataFilesRequest()
+        question.competition_name = competition
+        with build_kaggle_client() as client:
+            api = client.competitions.competition_api_client
+            handle_call(lambda: api.download_data_files(question), CompetitionHandle(competition)).close()
+    return f"the competition {competition}"
+
+
 def _fetch(competition: str, part: Path) -> None:
+    with _in_words(competition):
+        import kagglehub
+        from kagglehub.exceptions import DataCorruptionError
+
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((*_CUT_OFF, DataCorruptionError)),
+            stop=tenacity.stop_after_attempt(5),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=20),
+            before_sleep=lambda _: say("cut off; going on"),
+            reraise=True,
+        )
+        say(f"fetching the competition {competition} from Kaggle")
+        with relayed():
+            files = Path(attempts(kagglehub.competition_download, competition))
+    pack(list_folder(files), part)
+    shutil.rmtree(files)
+
+
+@contextmanager
+def _in_words(competition: str) -> Iterator[None]:
+    """Say what to do about whatever Kaggle's client raises."""
     # Set before the import: kagglehub reads some of it then.
     os.environ.setdefault("KAGGLEHUB_CACHE", str(home() / "cache" / "kagglehub"))
     os.environ.setdefault("KAGGLEHUB_VERBOSITY", "error")
-    import kagglehub
     from kagglehub.exceptions import DataCorruptionError, UnauthenticatedError
 
-    cut_off = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError, DataCorruptionError)
-    attempts = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(cut_off),
-        stop=tenacity.stop_after_attempt(5),
-        wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=20),
-        before_sleep=lambda _: say("cut off; going on"),
-        reraise=True,
-    )
-    say(f"fetching the competition {competition} from Kaggle")
     try:
-        with relayed():
-            files = Path(attempts(kagglehub.competition_download, competition))
+        yield
     except UnauthenticatedError as error:
         raise PawflowError(f"Kaggle gives {competition} to people it knows, and no token was found. {_NEW_TOKEN}\n{_BY_HAND}") from error
     except requests.HTTPError as error:
         raise _explain(competition, error) from error
-    except (ValueError, *cut_off) as error:
+    except (ValueError, *_CUT_OFF, DataCorruptionError) as error:
         raise PawflowError(f"{competition} could not be fetched from Kaggle ({error}). Run again; what came is kept. {_BY_HAND}") from error
-    pack(list_folder(files), part)
-    shutil.rmtree(files)
 
 
 def _explain(competition: str, error: requests.HTTPError) -> PawflowError:

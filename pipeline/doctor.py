@@ -1,0 +1,182 @@
+"""What a run will need, asked before it starts: the machine, the packages, and whatever the environment and the recipe point to.
+
+In: a recipe and where its tasks are to run. Out: a finding for each thing, with the remedy where something is amiss. Nothing is changed,
+but for a small file that is written and removed where checkpoints are kept.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeAlias
+
+import psutil
+import requests
+from packaging.requirements import Requirement
+
+from components.common import tracking
+from components.common.errors import PawflowError
+from components.common.recipe import Recipe
+from components.common.store import home
+from components.download.sources import Request, cifar10, find_provider, kaggle, petimages
+from components.train.checkpoints import require_place
+from pipeline.profile import Profile
+
+Level: TypeAlias = Literal["ok", "warning", "failed"]
+Target: TypeAlias = Literal["local", "docker", "cluster"]
+
+_GIB = 1 << 30
+#: Free disk: less is a failure, less is a warning. The environment takes 3 GB by itself, but is there already.
+_LEAST_DISK, _ENOUGH_DISK = 2 * _GIB, 10 * _GIB
+_ENOUGH_MEMORY = 4 * _GIB
+_PORTS = {5000: "make ui", 5001: "make serve", 5002: "make web"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one thing.
+
+    Attributes:
+        subject: The thing.
+        level: Whether a run would fail for it.
+        text: What is the case; for what is amiss, with the remedy.
+    """
+
+    subject: str
+    level: Level
+    text: str
+
+
+def examine(recipe: Recipe, target: Target, profile: Profile | None = None) -> Iterator[Finding]:
+    """Yield a finding for each thing that a run of `recipe` needs.
+
+    Args:
+        recipe: What is to run.
+        target: Where.
+        profile: Of the cluster.
+    """
+    yield from _check_machine()
+    yield _attempt("MLflow", tracking.require_server)
+    yield _attempt("checkpoints", require_place)
+    if target == "cluster":
+        from pipeline.cluster import Cluster
+
+        yield _attempt("Kubeflow Pipelines", lambda: Cluster(profile or Profile()).host)
+    if target == "docker":
+        yield _attempt("container engine", _require_engine)
+    for source in recipe.sources.archives:
+        yield from _check_source(Request(source, recipe.sources.root, recipe.seed))
+
+
+def _attempt(subject: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, "ok", check())
+    except PawflowError as error:
+        return Finding(subject, "failed", str(error))
+
+
+def _check_machine() -> Iterator[Finding]:
+    yield Finding("Python", "ok", sys.version.split()[0])
+    wrong = list(_list_wrong_packages())
+    yield Finding("packages", "failed" if wrong else "ok", f"{'; '.join(wrong)}: run `make setup`" if wrong else "all as required")
+    place = home()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    remedy = "" if free >= _ENOUGH_DISK else "; make room, or set PAWFLOW_HOME to a folder on another disk"
+    level: Level = "failed" if free < _LEAST_DISK else "warning" if free < _ENOUGH_DISK else "ok"
+    yield Finding("disk", level, f"{free / _GIB:.0f} GiB free for {home()}{remedy}")
+    memory = psutil.virtual_memory().available
+    few = "; training may be killed, so close other programs" if memory < _ENOUGH_MEMORY else ""
+    yield Finding("memory", "warning" if few else "ok", f"{memory / _GIB:.0f} GiB free{few}")
+    yield Finding("processor", "ok", f"{os.cpu_count()} cores; {_describe_gpus()}")
+    for port, user in _PORTS.items():
+        if _is_taken(port):
+            yield Finding(f"port {port}", "warning", f"taken; `{user}` needs another one")
+
+
+def _list_wrong_packages() -> Iterator[str]:
+    for text in importlib.metadata.requires("pawflow") or []:
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield f"{requirement.name} is missing"
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            yield f"{requirement.name} is {version}, expected {requirement.specifier}"
+
+
+def _describe_gpus() -> str:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        names = [pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        return "no GPU, so training uses the cores"
+    return ", ".join(names)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _require_engine() -> str:
+    try:
+        done = subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PawflowError(f"no container engine answers ({error}); install Docker, or run without --runner docker") from error
+    if done.returncode:
+        raise PawflowError(f"no container engine answers ({done.stderr.strip()}); start it (`sudo systemctl start docker`)")
+    return f"Docker {done.stdout.strip()}"
+
+
+def _check_source(request: Request) -> Iterator[Finding]:
+    """Each place of a source; one that answers is enough, so the others are warnings then."""
+    found = []
+    for place in request.places():
+        provider = place.source.provider
+        check = _REACHES.get(provider, _identify)
+        found.append(_attempt(f"source {request.source.name}", partial(check, place)))
+    is_served = any(finding.level == "ok" for finding in found)
+    for finding in found:
+        yield Finding(finding.subject, "warning" if is_served and finding.level == "failed" else finding.level, finding.text)
+
+
+def _identify(request: Request) -> str:
+    """For those that must look at what they serve to say what it is."""
+    find_provider(request).identify(request)
+    return f"{request.source.provider} has it"
+
+
+def _reach(url: str) -> str:
+    try:
+        # Not HEAD, which not every server knows; the content is left where it is.
+        with requests.get(url, stream=True, timeout=15) as answer:
+            answer.raise_for_status()
+    except requests.RequestException as error:
+        raise PawflowError(
+            f"{url} does not answer ({type(error).__name__}: {error}); check the network, or use sources.root=DIR"
+        ) from error
+    return f"{url} answers"
+
+
+#: By provider; the others are asked to identify what they would serve.
+_REACHES: dict[str, Callable[[Request], str]] = {
+    "kaggle": kaggle.require_access,
+    "petimages": lambda request: _reach(petimages.URL),
+    "cifar10": lambda request: _reach(cifar10.URL),
+    "http": lambda request: _reach(str(request.source.url)),
+}

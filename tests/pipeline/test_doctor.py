@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import requests
+from typer.testing import CliRunner
+
+from components.common import tracking
+from components.common.errors import PawflowError
+from components.common.recipe import Recipe, parse_recipe
+from components.train import checkpoints
+from components.train.checkpoints import require_place
+from pipeline import doctor
+from pipeline.__main__ import app
+from pipeline.doctor import Finding, examine
+from tests.components.download.http_server import serving
+
+
+def find(findings: Iterator[Finding], subject: str) -> list[Finding]:
+    return [finding for finding in findings if finding.subject == subject]
+
+
+def test_a_sound_machine_has_no_failures(recipe: Recipe) -> None:
+    findings = list(examine(recipe, "local"))
+    assert not [finding for finding in findings if finding.level == "failed"]
+    assert {"Python", "packages", "disk", "memory", "processor", "MLflow", "checkpoints"} <= {finding.subject for finding in findings}
+
+
+def test_a_wrong_package_and_a_full_disk_are_named(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["numpy<1", "no-such-package", "keras; python_version < '3'"])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 30))
+    findings = {finding.subject: finding for finding in examine(recipe, "local")}
+    assert findings["packages"].level == findings["disk"].level == "failed"
+    assert "expected <1; no-such-package is missing: run `make setup`" in findings["packages"].text
+    assert "1 GiB free" in findings["disk"].text
+    assert "PAWFLOW_HOME" in findings["disk"].text
+
+
+def test_a_taken_port_is_a_warning(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr(doctor, "_PORTS", {port: "make ui"})
+        assert find(examine(recipe, "local"), f"port {port}") == [Finding(f"port {port}", "warning", "taken; `make ui` needs another one")]
+
+
+def test_one_place_of_a_source_is_enough() -> None:
+    with serving() as server:
+        server.files["/photos.zip"] = b"photos"
+        text = """
+name: two
+sources:
+  archives:
+    - {{name: photos, provider: http, layout: class_folders, url: "{url}", sha256: "{digest}", fallbacks: [{fallback}]}}
+"""
+        fallback = f'{{provider: http, url: "{server.url}/photos.zip", sha256: "{"0" * 64}"}}'
+        there = parse_recipe(text.format(url=f"{server.url}/gone.zip", digest="0" * 64, fallback=fallback))
+        assert [finding.level for finding in find(examine(there, "local"), "source photos")] == ["warning", "ok"]
+        gone = parse_recipe(text.format(url=f"{server.url}/gone.zip", digest="0" * 64, fallback=""))
+        (finding,) = find(examine(gone, "local"), "source photos")
+        assert finding.level == "failed"
+        assert "404" in finding.text
+
+
+def test_checkpoints_must_be_writable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(checkpoints.LOCATION, str(tmp_path / "file"))
+    with pytest.raises(PawflowError, match="cannot be written, read and cleared.*PAWFLOW_CHECKPOINTS"):
+        require_place()
+    monkeypatch.setenv(checkpoints.LOCATION, str(tmp_path / "folder"))
+    assert require_place() == str(tmp_path / "folder")
+    assert not list((tmp_path / "folder").rglob("*.npz"))
+
+
+def test_without_an_engine_docker_is_refused(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    (finding,) = find(examine(recipe, "docker"), "container engine")
+    assert finding.level == "failed"
+    assert "run without --runner docker" in finding.text
+
+
+def test_the_command_fails_with_the_remedy_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    result = CliRunner().invoke(app, ["doctor", "--runner", "cluster", "--json"])
+    assert result.exit_code == 2
+    findings = {found["subject"]: found for found in map(json.loads, result.stdout.splitlines())}
+    assert findings["Kubeflow Pipelines"]["level"] == "failed"
+    assert findings["MLflow"]["level"] == "ok"
+
+
+def test_an_mlflow_server_that_does_not_know_its_name_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", "--allowed-hosts", "mlflow.example"]
+    command += ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--no-serve-artifacts"]
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) as server:
+        try:
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline:
+                try:
+                    requests.get(f"http://127.0.0.1:{port}/health", timeout=5)
+                    break
+                except requests.RequestException:
+                    time.sleep(0.3)
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+            with pytest.raises(PawflowError, match=rf"refuses \(status 403\).*--allowed-hosts 127.0.0.1:{port}"):
+                tracking.require_server()
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
