@@ -31,12 +31,13 @@ _ROUNDS = int(os.environ.get("PAWFLOW_BENCHMARK_REPETITIONS", "2"))
 #: Of CPU-seconds that one training of others may take; ours are not stopped.
 _BUDGET = float(os.environ.get("PAWFLOW_BENCHMARK_BUDGET", "2400"))
 _NUM_DRAWN = int(os.environ.get("PAWFLOW_BENCHMARK_DRAWN", "1000"))
+_DRAWN = f"name: dogs-vs-cats, provider: sample, num_images: {_NUM_DRAWN}"
 _RECIPE = """
 name: benchmark
 image_size: {image_size}
 sources:
   root: {root}
-  archives: [{{name: {name}, provider: {provider}, layout: dogs_vs_cats, num_images: {num_images}}}]
+  archives: [{{layout: dogs_vs_cats, {archive}}}]
 split: {{validation: 0.1, test: 0.25}}
 augment: {{views: 0, flip: true, crop: 0.15, shift: 0.05}}
 candidates: [{candidate}]
@@ -119,9 +120,7 @@ def _prepare(question: Question, scratch: Path) -> Path:
     recipe = _RECIPE.format(
         image_size=question.image_size,
         root=root if is_there else "null",
-        name=question.archive if is_there else "dogs-vs-cats",
-        provider="local" if is_there else "sample",
-        num_images="null" if is_there else _NUM_DRAWN,
+        archive=f"name: {question.archive}, provider: local" if is_there else _DRAWN,
         candidate=question.candidate,
     )
     (workspace / RECIPE).write_text(recipe)

@@ -29,8 +29,8 @@ def test_a_ratio_is_a_bound_if_the_others_do_not_get_there_and_none_if_we_do_not
 
 
 def test_others_get_the_files_of_the_same_photos(tmp_path: Path) -> None:
-    settings = {"image_size": 32, "root": "null", "name": "dogs-vs-cats", "provider": "sample", "num_images": 60}
-    (tmp_path / RECIPE).write_text(_RECIPE.format(**settings, candidate=_FROZEN.candidate))
+    archive = "name: dogs-vs-cats, provider: sample, num_images: 60"
+    (tmp_path / RECIPE).write_text(_RECIPE.format(image_size=32, root="null", archive=archive, candidate=_FROZEN.candidate))
     for task in (run_download, run_fuse):
         task(str(tmp_path))()
     write_files(tmp_path)
