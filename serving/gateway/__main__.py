@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from serving.gateway.app import create_app
+from serving.gateway.connections import server_options
 from serving.gateway.fleet import Fleet
 from serving.gateway.observing import configure_logging
 from serving.gateway.settings import Settings
@@ -73,12 +74,8 @@ def main() -> None:
         create_app(Fleet(source), settings),
         host=arguments.host,
         port=arguments.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # More connections than this get a 503 at once.
-        limit_concurrency=1000,
         timeout_graceful_shutdown=30,
+        **server_options(settings),
     )
 
 

@@ -117,13 +117,8 @@ class Gateway:
 async def _explain(_: Request, error: Exception) -> Response:
     status, code = next(value for kind, value in schemas.STATUSES.items() if isinstance(error, kind))
     message = str(error) or "the answer took too long; try again, or with fewer photos"
-    # Of a request that is refused half-way, the rest is not waited for.
-    headers = {
-        401: {"www-authenticate": "X-API-Key"},
-        408: {"connection": "close"},
-        413: {"connection": "close"},
-        503: {"retry-after": "1"},
-    }
+    # A request that is refused half-way may still be sent to its end: most callers look for an answer only then.
+    headers = {401: {"www-authenticate": "X-API-Key"}, 408: {"connection": "close"}, 503: {"retry-after": "1"}}
     return JSONResponse({"error_code": code, "message": message}, status, headers.get(status))
 
 
