@@ -59,9 +59,17 @@ check: .venv/.ready ## Lint, types and convention tests, in seconds
 test-fuzz: .venv/.ready ## Ten thousand damaged images, in minutes
 	$(BIN)/python -m pytest -m fuzz tests/fuzz
 
+.PHONY: test-load
+test-load: .venv/.ready ## The gateway under load and abuse, in minutes (PAWFLOW_LOAD_SECONDS=120)
+	$(BIN)/python -m pytest -s -m load tests/load
+
 .PHONY: bench-data
 bench-data: .venv/.ready ## Measure the data steps (half an hour; PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks.data
+
+.PHONY: bench-serving
+bench-serving: .venv/.ready ## Measure the servers against others and the ceiling (PAWFLOW_DATA=folder of real archives)
+	@$(BIN)/python -m benchmarks.serving
 
 .PHONY: format
 format: .venv/.ready ## Format the code

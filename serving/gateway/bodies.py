@@ -161,7 +161,7 @@ def parse_envelope(body: bytes | bytearray, content_type: str, max_photos: int) 
             f"the JSON has the keys {', '.join(sorted(envelope))[:200] or 'none'}; expected exactly one of {', '.join(_ENVELOPES)}, "
             f"and `params` if need be, as in {_EXAMPLE}"
         )
-    params = envelope.get("params") or {}
+    params = {} if envelope.get("params") is None else envelope["params"]
     if not isinstance(params, dict):
         raise RequestError(f'params is a {type(params).__name__}; expected an object such as {{"top_k": 3}}')
     images = _list_images(kinds[0], envelope[kinds[0]])

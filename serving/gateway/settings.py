@@ -19,7 +19,7 @@ class Settings:
         max_connections: Connections at a time; beyond them, those go that have been idle or incomplete for the longest.
         head_seconds: Time that a connection may take to send the head of its next request.
         read_seconds: Time that a request may take to arrive.
-        answer_seconds: Time that an answer may take, waiting included.
+        answer_seconds: Time that one photo may take, waiting included.
         poll_seconds: Time between looks at the registry.
         num_threads: Photos that are computed at once; 0 for one for each core.
         max_waiting: Requests that may wait for a thread.

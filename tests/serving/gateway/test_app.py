@@ -110,6 +110,7 @@ def test_one_bad_photo_fails_all_or_its_row_alone(gateway: Client) -> None:
         ("/invocations", "application/json", b'{"instances": [null]}', 400, "got NoneType"),
         ("/invocations", "application/json", b'{"instances": ["x"], "params": {"top_k": -3}}', 400, "top_k is '-3'"),
         ("/invocations", "application/json", b'{"instances": ["x"], "params": [1]}', 400, "params is a list"),
+        ("/invocations", "application/json", b'{"instances": ["x"], "params": false}', 400, "params is a bool"),
     ],
 )
 def test_what_is_wrong_is_said_in_words(gateway: Client, path: str, content_type: str, body: bytes, status: int, message: str) -> None:
@@ -243,6 +244,15 @@ def test_the_document_of_the_api_names_every_route(gateway: Client) -> None:
     paths = gateway.get("/openapi.json").json()["paths"]
     assert set(paths) == {"/predict", "/predict/{name}", "/invocations", "/flag", "/models", "/healthz", "/readyz", "/metrics"}
     assert "multipart/form-data" in paths["/predict"]["post"]["requestBody"]["content"]
+    envelope = paths["/invocations"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert len(gateway.post("/invocations", json=envelope).json()["predictions"]) == 1
+    assert "security" not in paths["/predict"]["post"]
+
+
+def test_the_document_names_the_key_where_one_is_wanted(start_gateway: StartGateway, two_models: FolderSource) -> None:
+    client = start_gateway(two_models, api_key="secret")
+    paths = client.get("/openapi.json").json()["paths"]
+    assert [path for path, methods in paths.items() for method in methods.values() if "security" not in method] == ["/healthz", "/readyz"]
 
 
 class _Unreachable:
