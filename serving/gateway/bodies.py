@@ -73,6 +73,9 @@ class BodyReader:
 
     async def _collect(self, request: Request, body: bytearray) -> None:
         most = self._settings.max_body
+        coding = request.headers.get("content-encoding", "identity")
+        if coding != "identity":
+            raise WrongTypeError(f"the Content-Encoding is {coding[:50]!r}; send the body as it is, since photos are compressed already")
         announced = request.headers.get("content-length", "0")
         if announced.isdecimal() and len(announced) < 20 and int(announced) > most:
             raise _too_large(int(announced), most)

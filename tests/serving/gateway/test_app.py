@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import logging
 import socket
@@ -124,6 +125,21 @@ def test_unknown_addresses_and_methods(gateway: Client) -> None:
     assert gateway.get("/predict").json()["error_code"] == "METHOD_NOT_ALLOWED"
     assert gateway.get("/page/../app.py").status_code == 404
     assert gateway.get("/page/%2e%2e/app.py").status_code == 404
+
+
+def test_head_is_get_without_a_body(gateway: Client) -> None:
+    for path in ("/", "/healthz", "/models", "/page/app.js"):
+        answer = gateway.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-length"] == str(len(gateway.get(path).content))
+    assert gateway.head("/predict").status_code == 405
+    assert 'method="HEAD",route="/healthz",status="200"' in gateway.get("/metrics").text
+
+
+def test_a_compressed_body_is_refused_in_words(gateway: Client) -> None:
+    refused = gateway.post("/predict", data=gzip.compress(BRIGHT), headers={"content-encoding": "gzip"})
+    assert refused.status_code == 415
+    assert "Content-Encoding is 'gzip'" in refused.json()["message"]
 
 
 def test_any_bytes_get_a_clean_answer(gateway: Client) -> None:
