@@ -5,8 +5,12 @@ Every function prepares itself and returns the work to be timed (`benchmarks.com
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.weights import FORMS
 from serving.images import read_photo
@@ -41,11 +45,10 @@ def decode(models: str, photos: str, number: str) -> Callable[[], object]:
 def count_multiplications(model: Path) -> int:
     """Multiply-adds that one image takes in the convolutions and dense layers of an ONNX file."""
     import onnx
-    from onnx import shape_inference
 
     network = onnx.load(model)
     network.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    graph = shape_inference.infer_shapes(network).graph
+    graph = onnx.shape_inference.infer_shapes(network).graph
     weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     outputs = {
         value.name: tuple(max(1, dim.dim_value) for dim in value.type.tensor_type.shape.dim) for value in [*graph.value_info, *graph.output]
@@ -54,23 +57,15 @@ def count_multiplications(model: Path) -> int:
     for node in graph.node:
         if node.op_type not in ("Conv", "MatMul", "Gemm") or node.input[1] not in weights or node.output[0] not in outputs:
             continue
-        per_output = 1
+        shape = weights[node.input[1]]
         # Of a convolution's weights, (outputs, inputs, height, width), all but the first act on each output; of a matrix, its rows.
-        for side in weights[node.input[1]][1:] if node.op_type == "Conv" else weights[node.input[1]][:1]:
-            per_output *= side
-        size = 1
-        for side in outputs[node.output[0]]:
-            size *= side
-        total += size * per_output
+        total += math.prod(outputs[node.output[0]]) * math.prod(shape[1:] if node.op_type == "Conv" else shape[:1])
     return total
 
 
 def measure_multiplications_per_second() -> float:
     """Multiply-adds in a second that one core does in float32 at its best: in the product of two large matrices."""
-    import time
-
-    import numpy as np
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     side = 512
     matrix = np.random.default_rng(0).random((side, side), np.float32)

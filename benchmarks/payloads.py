@@ -29,11 +29,11 @@ def make_payloads(models: Path) -> dict[str, list[bytes]]:
     (archive,) = (models / RAW).glob("*.zip")
     # Every so many, so that both classes are among them.
     pictures = [entry.data for entry in read_entries("dogs_vs_cats", archive) if entry.data][::_STEP][:NUM_PHOTOS]
-    return {name: [_encode(picture, size, num_bytes) for picture in pictures] for name, (size, num_bytes) in SIZES.items()}
+    return {name: [encode(picture, size, num_bytes) for picture in pictures] for name, (size, num_bytes) in SIZES.items()}
 
 
-def _encode(picture: bytes, size: tuple[int, int], num_bytes: int) -> bytes:
-    """The picture in the wanted size, with the best quality that has at most `num_bytes`."""
+def encode(picture: bytes, size: tuple[int, int], num_bytes: int) -> bytes:
+    """A picture in the wanted size (width, height), as JPEG with the best quality that has at most `num_bytes`."""
     pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB").resize(size, Image.Resampling.BICUBIC), np.float32)
     grain = np.random.default_rng(0).normal(0, _GRAIN_SIGMA, (256, 256, 1)).astype(np.float32)
     tiled = np.tile(grain, (size[1] // 256 + 1, size[0] // 256 + 1, 1))[: size[1], : size[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import logging
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from serving.gateway.sources import FolderSource, SourceError
 from serving.options import Options
@@ -180,6 +182,34 @@ def test_size_and_number_are_limited(start_gateway: StartGateway, two_models: Fo
         assert refused.status_code == 413
         assert "2 photos at most" in refused.json()["message"]
     assert client.post("/predict", files=[("image", BRIGHT)] * 2).status_code == 200
+
+
+def test_large_photos_that_come_all_at_once_are_held_in_turn(start_gateway: StartGateway, two_models: FolderSource) -> None:
+    noise = Image.frombytes("RGB", (400, 400), np.random.default_rng(0).bytes(480_000))
+    stream = io.BytesIO()
+    noise.save(stream, "PNG")
+    client = start_gateway(two_models, max_body=500_000, max_buffered=1_200_000)
+
+    def post(_: int) -> int:
+        with Client(client.address) as own:
+            return own.post("/predict", data=stream.getvalue()).status_code
+
+    with ThreadPoolExecutor(24) as pool:
+        assert list(pool.map(post, range(48))) == [200] * 48
+    assert "pawflow_buffered_bytes 0.0" in client.get("/metrics").text
+
+
+def test_who_waits_for_room_gets_that_of_a_caller_that_was_too_slow(start_gateway: StartGateway, two_models: FolderSource) -> None:
+    client = start_gateway(two_models, max_body=3000, max_buffered=4000, read_seconds=0.5)
+    host, port = client.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 3000\r\n\r\n" + bytes(2900))
+        time.sleep(0.2)
+        # The first is too slow, and until it is told so there is no room.
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(client.post, "/predict", data=bytes(2900))
+            assert b"408" in slow.makefile("rb").readline()
+            assert second.result().status_code == 400
 
 
 def test_slow_and_vanishing_callers_hold_nothing(start_gateway: StartGateway, two_models: FolderSource) -> None:
