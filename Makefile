@@ -63,6 +63,10 @@ test-fuzz: .venv/.ready ## Ten thousand damaged images, in minutes
 test-benchmarks: .venv/.ready ## Each benchmark on a handful of drawings, in minutes
 	$(BIN)/python -m pytest -m benchmark tests/benchmarks
 
+.PHONY: test-load
+test-load: .venv/.ready ## The gateway under load and abuse, in minutes (PAWFLOW_LOAD_SECONDS=120)
+	$(BIN)/python -m pytest -s -m load tests/load
+
 .PHONY: bench-data
 bench-data: .venv/.ready ## Measure the data steps (half an hour; PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks.data
@@ -70,6 +74,10 @@ bench-data: .venv/.ready ## Measure the data steps (half an hour; PAWFLOW_DATA=f
 .PHONY: bench-training
 bench-training: .venv/.ready ## Measure training against Keras's guides (under 50 minutes; PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks.training
+
+.PHONY: bench-serving
+bench-serving: .venv/.ready ## Measure the servers against others and the ceiling (PAWFLOW_DATA=folder of real archives)
+	@$(BIN)/python -m benchmarks.serving
 
 .PHONY: format
 format: .venv/.ready ## Format the code

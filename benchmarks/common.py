@@ -85,20 +85,20 @@ def fit_exponent(sizes: Sequence[int], costs: Sequence[Cost]) -> float:
     return float(slope)
 
 
-def make_environment(name: str, requirement: str) -> Path:
-    """The interpreter of an environment that holds one package, made on first use.
+def make_environment(name: str, *requirements: str) -> Path:
+    """The interpreter of an environment that holds certain packages (arguments of `pip install`), made on first use.
 
     Raises:
         FailedTaskError: It cannot be made; the message is the installer's.
     """
     folder = home() / "benchmarks" / name
     python, ready = folder / "bin" / "python", folder / ".ready"
-    if not ready.is_file():
+    if not ready.is_file() or ready.read_text() != "\n".join(requirements):
         make: list[str | Path] = [sys.executable, "-m", "venv", "--clear", folder]
-        install: list[str | Path] = [python, "-m", "pip", "install", "--quiet", requirement]
+        install: list[str | Path] = [python, "-m", "pip", "install", "--quiet", *requirements]
         for command in (make, install):
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise FailedTaskError(done.stderr.strip()[-500:])
-        ready.touch()
+        ready.write_text("\n".join(requirements))
     return python

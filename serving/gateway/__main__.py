@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from serving.gateway.app import create_app
+from serving.gateway.connections import server_options
 from serving.gateway.fleet import Fleet
 from serving.gateway.observing import configure_logging
 from serving.gateway.settings import Settings
@@ -46,17 +47,20 @@ def _open_source(arguments: argparse.Namespace) -> Source:
     return FolderSource({alias: Path(folder) for alias, _, folder in named}, int8=arguments.int8)
 
 
-def _return_memory() -> None:
-    """Have large blocks go back to the system once freed; glibc would keep them, for each thread anew."""
+def _tune_memory() -> None:
+    """Have large blocks go back to the system once freed, which glibc would keep for each thread; those of an ordinary photo stay."""
     if platform.libc_ver()[0] == "glibc":
-        largest_kept, parameter = 8_000_000, -3  # M_MMAP_THRESHOLD of malloc.h
-        ctypes.CDLL(None).mallopt(parameter, largest_kept)
+        libc = ctypes.CDLL(None)
+        # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h. Setting the one would otherwise leave the other at 128 kB, and every photo
+        # would have the system clear its pages anew.
+        for parameter, num_bytes in ((-3, 8_000_000), (-1, 16_000_000)):
+            libc.mallopt(parameter, num_bytes)
 
 
 def main() -> None:
     """Serve until stopped; exit code 2 and a sentence if there is nothing to serve."""
     arguments = _parse()
-    _return_memory()
+    _tune_memory()
     configure_logging()
     try:
         source = _open_source(arguments)
@@ -73,12 +77,8 @@ def main() -> None:
         create_app(Fleet(source), settings),
         host=arguments.host,
         port=arguments.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # More connections than this get a 503 at once.
-        limit_concurrency=1000,
         timeout_graceful_shutdown=30,
+        **server_options(settings),
     )
 
 

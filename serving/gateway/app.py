@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi import Path as PathParameter
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.security import APIKeyHeader
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -34,6 +35,8 @@ from serving.images import UnreadableImageError
 from serving.options import Options, RequestError
 
 _PAGE = Path(__file__).parent / "page"
+
+VersionName = Annotated[str, PathParameter(description="an alias or the number of a version", examples=["champion"])]
 
 
 class Gateway:
@@ -91,8 +94,7 @@ class Gateway:
         if not photos:
             raise RequestError("no photo arrived; expected at least one")
         version = await self.find(name)
-        async with asyncio.timeout(self.settings.answer_seconds):
-            return JSONResponse({"predictions": [await self._classify(version, row, photo, options) for row, photo in enumerate(photos)]})
+        return JSONResponse({"predictions": [await self._classify(version, row, photo, options) for row, photo in enumerate(photos)]})
 
     async def _classify(self, version: Version, row: int, photo: Photo, options: Options) -> dict[str, Any]:
         def compute() -> dict[str, Any]:
@@ -104,7 +106,9 @@ class Gateway:
             return answer
 
         try:
-            answer = await asyncio.wrap_future(self.queue.submit(compute))
+            # For each photo, because under load each waits its turn behind the photos of others.
+            async with asyncio.timeout(self.settings.answer_seconds):
+                answer = await asyncio.wrap_future(self.queue.submit(compute))
         except (UnreadableImageError, RequestError) as error:
             self.metrics.unreadable.inc()
             if options.on_error == "report":
@@ -116,14 +120,9 @@ class Gateway:
 
 async def _explain(_: Request, error: Exception) -> Response:
     status, code = next(value for kind, value in schemas.STATUSES.items() if isinstance(error, kind))
-    message = str(error) or "the answer took too long; try again, or with fewer photos"
-    # Of a request that is refused half-way, the rest is not waited for.
-    headers = {
-        401: {"www-authenticate": "X-API-Key"},
-        408: {"connection": "close"},
-        413: {"connection": "close"},
-        503: {"retry-after": "1"},
-    }
+    message = str(error) or "too much is waiting before this photo; try again"
+    # A request that is refused half-way may still be sent to its end: most callers look for an answer only then.
+    headers = {401: {"www-authenticate": "X-API-Key"}, 408: {"connection": "close"}, 503: {"retry-after": "1"}}
     return JSONResponse({"error_code": code, "message": message}, status, headers.get(status))
 
 
@@ -141,10 +140,15 @@ def create_app(fleet: Fleet, settings: Settings) -> FastAPI:
 
     async def require_key(request: Request, key: Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]) -> None:
         given = (key or request.headers.get("authorization", "").removeprefix("Bearer ")).encode()
-        if settings.api_key and not hmac.compare_digest(given, settings.api_key.encode()):
+        if not hmac.compare_digest(given, settings.api_key.encode()):
             raise schemas.UnauthorizedError("this server wants an API key in the header X-API-Key")
+
+    async def refuse_other_sites(request: Request) -> None:
         if request.method == "POST" and request.headers.get("sec-fetch-site") == "cross-site":
             raise schemas.ForbiddenError("another site may not send photos to this one from somebody's browser")
+
+    # Where no key is wanted, the document of the API names none either.
+    guards = [Depends(require_key), Depends(refuse_other_sites)] if settings.api_key else [Depends(refuse_other_sites)]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -163,8 +167,8 @@ def create_app(fleet: Fleet, settings: Settings) -> FastAPI:
         app.add_exception_handler(kind, _explain)
     app.add_exception_handler(HTTPException, _explain_route)
     app.add_middleware(Observer, metrics=gateway.metrics)
-    _add_predictions(app, gateway, Depends(require_key))
-    _add_information(app, gateway, Depends(require_key))
+    _add_predictions(app, gateway, guards)
+    _add_information(app, gateway, guards)
     return app
 
 
@@ -175,8 +179,8 @@ def _version() -> str:
         return "0"
 
 
-def _add_predictions(app: FastAPI, gateway: Gateway, key: Any) -> None:
-    shared: dict[str, Any] = {"dependencies": [key], "responses": schemas.PROBLEMS, "tags": ["photos"]}
+def _add_predictions(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> None:
+    shared: dict[str, Any] = {"dependencies": guards, "responses": schemas.PROBLEMS, "tags": ["photos"]}
     photos = {"parameters": schemas.OPTIONS, "requestBody": schemas.PHOTOS}
 
     @app.post("/predict", response_model=schemas.Answers, openapi_extra=photos, **shared)
@@ -185,7 +189,7 @@ def _add_predictions(app: FastAPI, gateway: Gateway, key: Any) -> None:
         return await predict_with(CHAMPION, request)
 
     @app.post("/predict/{name}", response_model=schemas.Answers, openapi_extra=photos, **shared)
-    async def predict_with(name: str, request: Request) -> Response:
+    async def predict_with(name: VersionName, request: Request) -> Response:
         """Classify photos with the version that an alias or a number names."""
         content_type = request.headers.get("content-type", "")
         options = Options.parse(request.query_params)
@@ -229,27 +233,28 @@ def _add_predictions(app: FastAPI, gateway: Gateway, key: Any) -> None:
                 return JSONResponse({"sha256": await asyncio.wrap_future(gateway.queue.submit(store))}, 201)
 
 
-def _add_information(app: FastAPI, gateway: Gateway, key: Any) -> None:
-    health = {"tags": ["health"]}
+def _add_information(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> None:
+    health: dict[str, Any] = {"tags": ["health"]}
+    guarded: dict[str, Any] = {"dependencies": guards, "responses": {401: {"model": schemas.Problem}}}
 
-    @app.get("/models", response_model=schemas.ServedModel, dependencies=[key], responses={401: {"model": schemas.Problem}})
+    @app.get("/models", response_model=schemas.ServedModel, **guarded)
     async def models() -> dict[str, Any]:
         """The model and the versions that lead."""
         versions = [_describe(alias, version) for alias, version in gateway.fleet.leaders.items()]
         return {"model": gateway.fleet.source.model, "versions": versions, "flagging": gateway.flagged is not None}
 
-    @app.get("/healthz", response_model=schemas.Health, **health)  # type: ignore[arg-type]
+    @app.get("/healthz", response_model=schemas.Health, **health)
     async def healthz() -> dict[str, str]:
         """Whether the process is alive."""
         return {"status": "ok"}
 
-    @app.get("/readyz", response_model=schemas.Health, responses={503: {"model": schemas.Health}}, **health)  # type: ignore[arg-type]
+    @app.get("/readyz", response_model=schemas.Health, responses={503: {"model": schemas.Health}}, **health)
     async def readyz() -> Response:
         """Whether it can answer; a problem of the registry alone does not make it unready."""
         ready = CHAMPION in gateway.fleet.leaders
         return JSONResponse({"status": "ok" if ready else "not ready", "problem": gateway.fleet.problem}, 200 if ready else 503)
 
-    @app.get("/metrics", dependencies=[key], response_class=Response, **health)  # type: ignore[arg-type]
+    @app.get("/metrics", response_class=PlainTextResponse, **guarded, **health)
     async def metrics() -> Response:
         """Prometheus metrics."""
         return Response(generate_latest(gateway.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -27,6 +27,8 @@ _ENVELOPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 #: The example that every complaint about an envelope ends with.
 _EXAMPLE = '{"dataframe_split": {"columns": ["image"], "data": [["<photo as base64>"]]}}'
 
+_TOO_MUCH = "too many photos are arriving at once; try again in a second"
+
 #: A photo, or what is wrong with it.
 Photo = bytes | bytearray | RequestError
 
@@ -44,12 +46,19 @@ class WrongTypeError(RequestError):
 
 
 class BodyReader:
-    """Reads bodies, and bounds how many bytes of all requests together are held."""
+    """Reads bodies, and bounds how many bytes of all requests together are held.
+
+    When much is held, bodies wait to grow, but for the one that came first: for that, room for a whole request is kept. So some always
+    arrive in full, however many come at once.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Start with nothing held."""
         self._settings = settings
         self.num_buffered = 0
+        # In the order in which they came; the value says whether it waits for room.
+        self._arriving: dict[int, bool] = {}
+        self._room_made = asyncio.Event()
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytearray]:
@@ -58,31 +67,58 @@ class BodyReader:
         Raises:
             TooLargeError: It is larger than a request may be.
             TooSlowError: It does not arrive in time.
-            OverloadedError: Other requests hold too much.
+            OverloadedError: Other requests hold too much for too long.
         """
         body = bytearray()
         try:
+            self._arriving[id(body)] = False
             try:
                 async with asyncio.timeout(self._settings.read_seconds):
                     await self._collect(request, body)
             except TimeoutError:
+                if self._arriving[id(body)]:
+                    raise OverloadedError(_TOO_MUCH) from None
                 raise TooSlowError(f"the request did not arrive in full within {self._settings.read_seconds:g} seconds") from None
+            finally:
+                del self._arriving[id(body)]
+                self._tell_of_room()
             yield body
         finally:
             self.num_buffered -= len(body)
+            self._tell_of_room()
 
     async def _collect(self, request: Request, body: bytearray) -> None:
         most = self._settings.max_body
+        coding = request.headers.get("content-encoding", "identity")
+        if coding != "identity":
+            raise WrongTypeError(f"the Content-Encoding is {coding[:50]!r}; send the body as it is, since photos are compressed already")
         announced = request.headers.get("content-length", "0")
         if announced.isdecimal() and len(announced) < 20 and int(announced) > most:
             raise _too_large(int(announced), most)
         async for chunk in request.stream():
             if len(body) + len(chunk) > most:
                 raise _too_large(len(body) + len(chunk), most)
-            if self.num_buffered + len(chunk) > self._settings.max_buffered:
-                raise OverloadedError("too many photos are arriving at once; try again in a second")
+            await self._wait_for_room(id(body), len(chunk))
             self.num_buffered += len(chunk)
             body += chunk
+
+    async def _wait_for_room(self, arriving: int, num_bytes: int) -> None:
+        while not self._has_room(arriving, num_bytes):
+            # Whoever waits holds a piece in hand, which is not counted.
+            if sum(self._arriving.values()) - self._arriving[arriving] >= self._settings.max_waiting:
+                raise OverloadedError(_TOO_MUCH)
+            self._arriving[arriving] = True
+            await self._room_made.wait()
+        self._arriving[arriving] = False
+
+    def _has_room(self, arriving: int, num_bytes: int) -> bool:
+        is_first = next(iter(self._arriving)) == arriving
+        kept_free = 0 if is_first else self._settings.max_body
+        return self.num_buffered + num_bytes <= self._settings.max_buffered - kept_free
+
+    def _tell_of_room(self) -> None:
+        self._room_made.set()
+        self._room_made = asyncio.Event()
 
 
 def _too_large(num_bytes: int, most: int) -> TooLargeError:
@@ -161,7 +197,7 @@ def parse_envelope(body: bytes | bytearray, content_type: str, max_photos: int) 
             f"the JSON has the keys {', '.join(sorted(envelope))[:200] or 'none'}; expected exactly one of {', '.join(_ENVELOPES)}, "
             f"and `params` if need be, as in {_EXAMPLE}"
         )
-    params = envelope.get("params") or {}
+    params = {} if envelope.get("params") is None else envelope["params"]
     if not isinstance(params, dict):
         raise RequestError(f'params is a {type(params).__name__}; expected an object such as {{"top_k": 3}}')
     images = _list_images(kinds[0], envelope[kinds[0]])

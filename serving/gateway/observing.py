@@ -111,8 +111,10 @@ class Observer:
                 message["headers"] = [*message["headers"], *((name.encode(), value.encode()) for name, value in extra.items())]
             await send(message)
 
+        # HEAD is GET of which the server sends no body; routes need not know.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(inner, receive, send_with_headers)
         except ClientDisconnect:
             status = _CLIENT_GONE
         except Exception:
@@ -123,7 +125,7 @@ class Observer:
             answer = JSONResponse({"error_code": "INTERNAL_ERROR", "message": text}, 500)
             await answer(scope, receive, send_with_headers)
         finally:
-            self._note(scope, status or _CLIENT_GONE, request_id, time.perf_counter() - started)
+            self._note({**inner, "method": scope["method"]}, status or _CLIENT_GONE, request_id, time.perf_counter() - started)
 
     def _note(self, scope: Scope, status: int, request_id: str, seconds: float) -> None:
         # The pattern of the address, not the address itself: callers choose that, and every one would be a series of its own.

@@ -104,8 +104,8 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     OverloadedError: (503, "TEMPORARILY_UNAVAILABLE"),
     NotReadyError: (503, "TEMPORARILY_UNAVAILABLE"),
     SourceError: (503, "TEMPORARILY_UNAVAILABLE"),
+    TimeoutError: (503, "TEMPORARILY_UNAVAILABLE"),
     FullError: (507, "RESOURCE_EXHAUSTED"),
-    TimeoutError: (504, "DEADLINE_EXCEEDED"),
 }
 
 #: For the OpenAPI document: what any route may answer beside success.
@@ -141,28 +141,56 @@ PHOTOS = {
     "required": True,
     "content": {
         "multipart/form-data": {
-            "schema": {"type": "object", "required": ["image"], "properties": {"image": {"type": "array", "items": _PHOTO}}}
+            "schema": {"type": "object", "required": ["image"], "properties": {"image": {"type": "array", "minItems": 1, "items": _PHOTO}}}
         },
         "application/octet-stream": {"schema": _PHOTO},
         "image/jpeg": {"schema": _PHOTO},
     },
 }
+_BASE64 = {"type": "string", "format": "byte", "description": "an encoded photo"}
+_ROW = {"type": "object", "required": ["image"], "properties": {"image": _BASE64}}
+_ROWS = {"type": "array", "minItems": 1, "items": _ROW}
+_CELLS = {"type": "array", "minItems": 1, "items": _BASE64}
+_COLUMN = {"type": "object", "required": ["image"], "properties": {"image": {"anyOf": [_CELLS, _BASE64]}}}
+_SPLIT = {
+    "type": "object",
+    "required": ["columns", "data"],
+    "properties": {
+        "columns": {"type": "array", "items": {"type": "string"}, "contains": {"const": "image"}},
+        "data": {"type": "array", "minItems": 1, "items": {"type": "array"}},
+    },
+}
+_LISTS = {"anyOf": [_ROWS, _CELLS, _COLUMN]}
+_PARAMS = {
+    "type": ["object", "null"],
+    # As text and as null too, since callers make these of whatever they have.
+    "properties": {str(option["name"]): {"description": option["description"]} for option in OPTIONS},
+    "additionalProperties": False,
+}
+
+
+def _envelope(kind: str, content: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": [kind], "properties": {kind: content, "params": _PARAMS}, "additionalProperties": False}
+
+
 ENVELOPE = {
     "required": True,
     "content": {
         "application/json": {
             "schema": {
-                "type": "object",
-                "description": "one of dataframe_split, dataframe_records, instances, inputs, as MLflow's scoring server takes them",
-                "properties": {
-                    "dataframe_split": {"type": "object"},
-                    "dataframe_records": {"type": "array", "items": {"type": "object"}},
-                    "instances": {"type": "array"},
-                    "inputs": {},
-                    "params": {"type": "object"},
-                },
+                "description": "as MLflow's scoring server takes them",
+                "oneOf": [
+                    _envelope("dataframe_split", _SPLIT),
+                    _envelope("dataframe_records", _ROWS),
+                    _envelope("instances", _LISTS),
+                    _envelope("inputs", _LISTS),
+                ],
             },
-            "example": {"dataframe_split": {"columns": ["image"], "data": [["<photo as base64>"]]}, "params": {"top_k": 3}},
+            # A picture of one pixel.
+            "example": {
+                "dataframe_split": {"columns": ["image"], "data": [["R0lGODdhAQABAIAAAP///////ywAAAAAAQABAAACAkQBADs="]]},
+                "params": {"top_k": 3},
+            },
         }
     },
 }

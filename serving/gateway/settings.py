@@ -16,8 +16,10 @@ class Settings:
         max_body: Bytes of one request.
         max_buffered: Bytes of all requests that are held at once, so that memory is bounded whatever comes.
         max_photos: Photos in one request.
+        max_connections: Connections at a time; beyond them, those go that have been idle or incomplete for the longest.
+        head_seconds: Time that a connection may take to send the head of its next request.
         read_seconds: Time that a request may take to arrive.
-        answer_seconds: Time that an answer may take, waiting included.
+        answer_seconds: Time that one photo may take, waiting included.
         poll_seconds: Time between looks at the registry.
         num_threads: Photos that are computed at once; 0 for one for each core.
         max_waiting: Requests that may wait for a thread.
@@ -29,6 +31,8 @@ class Settings:
     max_body: int = 20_000_000
     max_buffered: int = 64_000_000
     max_photos: int = 64
+    max_connections: int = 900
+    head_seconds: float = 20.0
     read_seconds: float = 60.0
     answer_seconds: float = 30.0
     poll_seconds: float = 10.0

@@ -6,6 +6,8 @@ import { drawHeat } from "./heat.js";
 const NUM_BARS = 5;
 // With fewer rows a map says nothing of where.
 const FEWEST_ROWS = 3;
+// Longer side of a photo on the page, in pixels; smaller ones are enlarged, so that the heat map can be seen.
+const SMALLEST_SHOWN = 320;
 const copy = (name) => document.getElementById(name).content.firstElementChild.cloneNode(true);
 
 export function percent(value) {
@@ -24,6 +26,7 @@ export class Card {
     this.heat = this.element.querySelector(".heat");
     this.image.src = URL.createObjectURL(photo);
     this.image.alt = `Your photo ${photo.name}`;
+    this.image.addEventListener("load", () => this.#enlarge());
     this.image.addEventListener("error", () => this.#hideImage());
     this.element.querySelector("figcaption").textContent = photo.name;
     const slider = this.heat.querySelector("input");
@@ -109,6 +112,11 @@ export class Card {
     });
     buttons[0].click();
     if (buttons.length > 1) this.heat.querySelector(".whose").append(...buttons);
+  }
+
+  #enlarge() {
+    const { naturalWidth: width, naturalHeight: height } = this.image;
+    if (Math.max(width, height) < SMALLEST_SHOWN) this.image.style.width = `${(SMALLEST_SHOWN * width) / Math.max(width, height)}px`;
   }
 
   #hideImage() {

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.gateway.app import create_app
+from serving.gateway.connections import server_options
 from serving.gateway.fleet import Fleet
 from serving.gateway.settings import Settings
 from serving.gateway.sources import FolderSource, Source
@@ -18,7 +19,7 @@ from tests.serving.http import Client, serve_app
 
 @contextmanager
 def serve(source: Source, settings: Settings) -> Iterator[Client]:
-    with serve_app(create_app(Fleet(source), settings)) as client:
+    with serve_app(create_app(Fleet(source), settings), **server_options(settings)) as client:
         yield client
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import io
 import json
 import logging
 import socket
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from serving.gateway.sources import FolderSource, SourceError
 from serving.options import Options
@@ -110,6 +113,7 @@ def test_one_bad_photo_fails_all_or_its_row_alone(gateway: Client) -> None:
         ("/invocations", "application/json", b'{"instances": [null]}', 400, "got NoneType"),
         ("/invocations", "application/json", b'{"instances": ["x"], "params": {"top_k": -3}}', 400, "top_k is '-3'"),
         ("/invocations", "application/json", b'{"instances": ["x"], "params": [1]}', 400, "params is a list"),
+        ("/invocations", "application/json", b'{"instances": ["x"], "params": false}', 400, "params is a bool"),
     ],
 )
 def test_what_is_wrong_is_said_in_words(gateway: Client, path: str, content_type: str, body: bytes, status: int, message: str) -> None:
@@ -123,6 +127,21 @@ def test_unknown_addresses_and_methods(gateway: Client) -> None:
     assert gateway.get("/predict").json()["error_code"] == "METHOD_NOT_ALLOWED"
     assert gateway.get("/page/../app.py").status_code == 404
     assert gateway.get("/page/%2e%2e/app.py").status_code == 404
+
+
+def test_head_is_get_without_a_body(gateway: Client) -> None:
+    for path in ("/", "/healthz", "/models", "/page/app.js"):
+        answer = gateway.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-length"] == str(len(gateway.get(path).content))
+    assert gateway.head("/predict").status_code == 405
+    assert 'method="HEAD",route="/healthz",status="200"' in gateway.get("/metrics").text
+
+
+def test_a_compressed_body_is_refused_in_words(gateway: Client) -> None:
+    refused = gateway.post("/predict", data=gzip.compress(BRIGHT), headers={"content-encoding": "gzip"})
+    assert refused.status_code == 415
+    assert "Content-Encoding is 'gzip'" in refused.json()["message"]
 
 
 def test_any_bytes_get_a_clean_answer(gateway: Client) -> None:
@@ -163,6 +182,34 @@ def test_size_and_number_are_limited(start_gateway: StartGateway, two_models: Fo
         assert refused.status_code == 413
         assert "2 photos at most" in refused.json()["message"]
     assert client.post("/predict", files=[("image", BRIGHT)] * 2).status_code == 200
+
+
+def test_large_photos_that_come_all_at_once_are_held_in_turn(start_gateway: StartGateway, two_models: FolderSource) -> None:
+    noise = Image.frombytes("RGB", (400, 400), np.random.default_rng(0).bytes(480_000))
+    stream = io.BytesIO()
+    noise.save(stream, "PNG")
+    client = start_gateway(two_models, max_body=500_000, max_buffered=1_200_000)
+
+    def post(_: int) -> int:
+        with Client(client.address) as own:
+            return own.post("/predict", data=stream.getvalue()).status_code
+
+    with ThreadPoolExecutor(24) as pool:
+        assert list(pool.map(post, range(48))) == [200] * 48
+    assert "pawflow_buffered_bytes 0.0" in client.get("/metrics").text
+
+
+def test_who_waits_for_room_gets_that_of_a_caller_that_was_too_slow(start_gateway: StartGateway, two_models: FolderSource) -> None:
+    client = start_gateway(two_models, max_body=3000, max_buffered=4000, read_seconds=0.5)
+    host, port = client.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 3000\r\n\r\n" + bytes(2900))
+        time.sleep(0.2)
+        # The first is too slow, and until it is told so there is no room.
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(client.post, "/predict", data=bytes(2900))
+            assert b"408" in slow.makefile("rb").readline()
+            assert second.result().status_code == 400
 
 
 def test_slow_and_vanishing_callers_hold_nothing(start_gateway: StartGateway, two_models: FolderSource) -> None:
@@ -243,6 +290,15 @@ def test_the_document_of_the_api_names_every_route(gateway: Client) -> None:
     paths = gateway.get("/openapi.json").json()["paths"]
     assert set(paths) == {"/predict", "/predict/{name}", "/invocations", "/flag", "/models", "/healthz", "/readyz", "/metrics"}
     assert "multipart/form-data" in paths["/predict"]["post"]["requestBody"]["content"]
+    envelope = paths["/invocations"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert len(gateway.post("/invocations", json=envelope).json()["predictions"]) == 1
+    assert "security" not in paths["/predict"]["post"]
+
+
+def test_the_document_names_the_key_where_one_is_wanted(start_gateway: StartGateway, two_models: FolderSource) -> None:
+    client = start_gateway(two_models, api_key="secret")
+    paths = client.get("/openapi.json").json()["paths"]
+    assert [path for path, methods in paths.items() for method in methods.values() if "security" not in method] == ["/healthz", "/readyz"]
 
 
 class _Unreachable:

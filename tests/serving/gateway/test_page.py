@@ -70,6 +70,12 @@ def test_a_photo_is_answered_by_both_versions(page: Any, two_models: FolderSourc
     playwright.expect(page.get_by_role("button", name="challenger: cat")).to_have_attribute("aria-pressed", "true")
 
 
+def test_a_small_photo_is_enlarged_in_its_own_shape(page: Any) -> None:
+    give(page, ("small.png", draw(255, (32, 64))))
+    playwright.expect(page.locator(".label").first).to_have_text("dog")
+    assert page.locator(".picture img").evaluate("(image) => [image.clientWidth, image.clientHeight]") == [160, 320]
+
+
 def test_doubt_is_shown(page: Any) -> None:
     give(page, ("grey.png", draw(130)))
     playwright.expect(page.locator(".badge").first).to_be_visible()
