@@ -159,12 +159,6 @@ class Recipe(Strict):
         _require_unique("candidate", [candidate.name for candidate in self.candidates])
         return self
 
-    @property
-    def is_generated(self) -> bool:
-        """Whether any image is drawn by this project instead of photographed; such figures are labelled "generated"."""
-        places = [place for source in self.sources.archives for place in (source, *source.fallbacks)]
-        return self.sources.root is None and any(place.provider == "sample" for place in places)
-
 
 def _require_unique(kind: str, names: list[str]) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})

@@ -50,11 +50,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_recipe(str(tmp_path / "none.yaml"))
 
 
-def test_local_archives_are_not_generated(recipe: Recipe) -> None:
-    assert recipe.is_generated
-    assert not parse_recipe(RECIPE, overrides=("sources.root=/data",)).is_generated
-
-
 def test_five_lines_are_a_recipe() -> None:
     short = parse_recipe("name: my_pets\nsources:\n  archives:\n    - {name: photos, provider: folder, path: photos}")
     assert short.model == "my-pets"
@@ -62,11 +57,6 @@ def test_five_lines_are_a_recipe() -> None:
     assert [candidate.mode for candidate in short.candidates] == ["frozen"]
     assert short.gate.floor == 0.5
     assert load_recipe(short.model_dump_json()) == short
-
-
-def test_a_drawing_in_any_place_makes_it_generated() -> None:
-    text = "name: x\nsources: {archives: [{name: dogs-vs-cats, provider: kaggle, fallbacks: [{provider: sample}]}]}"
-    assert parse_recipe(text).is_generated
 
 
 @pytest.mark.parametrize("override", ["sources.archives.0.fallbacks.0.adress=x", "sources.archives.0.sha256=abc"])
