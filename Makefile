@@ -79,6 +79,11 @@ bench-training: .venv/.ready ## Measure training against Keras's guides (under 5
 bench-serving: .venv/.ready ## Measure the servers against others and the ceiling (PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks.serving
 
+.PHONY: pictures
+pictures: .venv/.ready ## Take the README's pictures in this machine's Chromium, after `make run`
+	@$(UV) pip install --quiet --python $(BIN)/python --group browser
+	@$(BIN)/python docs/pictures/take.py
+
 .PHONY: format
 format: .venv/.ready ## Format the code
 	$(BIN)/ruff check --fix .
