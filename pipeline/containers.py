@@ -45,12 +45,27 @@ def engine() -> Iterator[docker.DockerClient]:
         client.ping()
     except DockerException as error:
         raise PawflowError(
-            f"no container engine answers ({error}); start Docker, or set DOCKER_HOST to its address, or leave out `--runner docker`"
+            f"no container engine answers ({error}); start Docker, or set DOCKER_HOST to its address, or run without --runner docker"
         ) from error
     try:
         yield client
     finally:
         client.close()
+
+
+def require_engine() -> str:
+    """Describe the engine.
+
+    Raises:
+        PawflowError: None answers, or it lacks an image.
+    """
+    with engine() as client:
+        version = client.version()["Version"]
+        present = {tag for image in client.images.list() for tag in image.tags}
+    missing = sorted(set(IMAGES.values()) - present)
+    if missing:
+        raise PawflowError(f"the container engine has no image {' and no image '.join(missing)}; build them with `make images`")
+    return f"Docker {version}, with the images of all steps"
 
 
 def make_runner(recipe: Recipe, folder: Path) -> Any:
@@ -66,11 +81,7 @@ def make_runner(recipe: Recipe, folder: Path) -> Any:
     from kfp import local
     from kfp.local import docker_task_handler
 
-    with engine() as client:
-        present = {tag for image in client.images.list() for tag in image.tags}
-    missing = sorted(set(IMAGES.values()) - present)
-    if missing:
-        raise PawflowError(f"the container engine has no image {' and no image '.join(missing)}; build them with `make images`")
+    require_engine()
     docker_task_handler.run_docker_container = run_container
     return local.DockerRunner(
         environment=_environment(),
@@ -115,6 +126,9 @@ def stop_containers(run: str) -> None:
             for container in running:
                 with suppress(*_GONE):
                     container.wait(timeout=seconds)
+        for container in client.containers.list(all=True, filters={"label": f"{LABEL}={run}"}):
+            with suppress(*_GONE):
+                container.remove(force=True)
 
 
 def _environment() -> dict[str, str]:

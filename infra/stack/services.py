@@ -92,7 +92,8 @@ class Stack:
     def client_settings(self, user: str, password: str) -> dict[str, str]:
         """For everything that speaks to MLflow."""
         settings = {"MLFLOW_TRACKING_URI": self.address("mlflow"), "MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
-        return settings | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+        # Artifacts come through the server; the store is nobody else's business.
+        return settings | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false"}
 
     def services(self) -> list[Service]:
         """All parts that are always there."""

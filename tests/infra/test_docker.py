@@ -12,6 +12,7 @@ from kfp import compiler
 from components.common.kubeflow import IMAGES
 from components.common.recipe import Recipe
 from pipeline.containers import shared_paths
+from pipeline.profile import Profile, read_profile
 from pipeline.training import define_training
 
 ROOT = Path(__file__).parents[2]
@@ -38,8 +39,9 @@ def test_the_names_of_the_images_are_those_that_are_built() -> None:
     assert f"VERSION := {version}\n" in (ROOT / "Makefile").read_text()
 
 
-def test_steps_without_tensorflow_have_the_small_image(tmp_path: Path) -> None:
-    compiler.Compiler().compile(define_training(), str(tmp_path / "pipeline.yaml"))
+@pytest.mark.parametrize("profile", [Profile(), read_profile(ROOT / "infra" / "kubeflow" / "profile.yaml")], ids=["none", "shipped"])
+def test_steps_without_tensorflow_have_the_small_image(profile: Profile, tmp_path: Path) -> None:
+    compiler.Compiler().compile(define_training(profile=profile), str(tmp_path / "pipeline.yaml"))
     text = (tmp_path / "pipeline.yaml").read_text()
     images = dict(re.findall(r"exec-([a-z]+):\n      container:.*?image: (\S+)", text, re.S))
     small = {step for step, image in images.items() if image == IMAGES["data"]}
