@@ -127,6 +127,10 @@ images: ## Build the container images (IMAGES="data train", BASE=image, DOCKER=e
 test-containers: .venv/.ready ## The pipeline and single steps in the images that `make images` built, in minutes
 	$(BIN)/python -m pytest -m containers tests/infra
 
+.PHONY: check-infra
+check-infra: | $(UV) ## Dockerfiles, Compose and manifests by hadolint, yamllint, kubernetes-validate and checkov, from PyPI
+	@UV=$(CURDIR)/$(UV) infra/check
+
 .PHONY: compose-secrets
 compose-secrets: ## Passwords for infra/compose, in a file that git ignores; those that are there stay
 	@$(PYTHON) -m infra.stack.credentials infra/compose/.env
