@@ -7,6 +7,12 @@ RECIPE ?= sample
 MODEL ?=
 UI_PORT ?= 5000
 WEB_PORT ?= 5002
+DOCKER ?= docker
+BASE ?= python:3.11-slim-bookworm
+IMAGES ?= data train serve tracking
+PAWFLOW_IMAGES ?= pawflow/python-
+BUILD_ARGS ?=
+VERSION := 0.1.0
 UV_VERSION := 0.13.8
 UV := .uv/bin/uv
 BIN := .venv/bin
@@ -114,12 +120,49 @@ tensorboard: .venv/.ready ## Show the training logs of all local runs on http://
 torch: .venv/.ready ## Add PyTorch, for candidates with `backend: torch` (README of components/train: the smaller CPU build)
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-torch.lock
 
+.PHONY: images
+images: ## Build the container images (IMAGES="data train", BASE=image, DOCKER=engine's client; README of infra)
+	@for target in $(IMAGES); do \
+		DOCKER_BUILDKIT=1 $(DOCKER) build --file infra/docker/Dockerfile --target $$target --tag $(PAWFLOW_IMAGES)$$target:$(VERSION) \
+			--build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$$(git describe --always --abbrev=40 --dirty) \
+			$(BUILD_ARGS) . || exit 1; \
+	done
+
+.PHONY: test-containers
+test-containers: .venv/.ready ## The pipeline and single steps in the images that `make images` built, in minutes
+	$(BIN)/python -m pytest -m containers tests/infra
+
+.PHONY: check-infra
+check-infra: | $(UV) ## Dockerfiles, Compose and manifests by hadolint, yamllint, kubernetes-validate and checkov, from PyPI
+	@UV=$(CURDIR)/$(UV) infra/check
+
+.PHONY: compose-secrets
+compose-secrets: ## Passwords for infra/compose, in a file that git ignores; those that are there stay
+	@$(PYTHON) -m infra.stack.credentials infra/compose/.env
+
+.venv/.stack: requirements-stack.lock .venv/.ready
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-stack.lock
+	@touch $@
+
+.PHONY: stack
+stack: .venv/.stack ## A team server as processes: Postgres, S3, MLflow with passwords, endpoint, web page (MODEL=name; README of infra)
+	@$(BIN)/python -m infra.stack up $(if $(MODEL),--model $(MODEL))
+
+.PHONY: test-stack
+test-stack: .venv/.stack ## A whole run into the team server, killed, started again, backed up and restored, in minutes
+	$(BIN)/python -m pytest -m stack tests/infra
+
+LOCKS := infra/docker/locks
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11
 .PHONY: lock
 lock: | $(UV) ## Resolve all locks anew from pyproject.toml
 	@$(COMPILE) --all-extras --group serve pyproject.toml -o requirements.lock
 	@$(COMPILE) --group serve -c requirements.lock -o requirements-serve.lock
 	@$(COMPILE) --group torch -c requirements.lock -o requirements-torch.lock
+	@$(COMPILE) --group stack -c requirements.lock -o requirements-stack.lock
+	@for group in builder data serve tracking; do $(COMPILE) --group image-$$group -c requirements.lock -o $(LOCKS)/$$group.lock || exit 1; done
+	@$(COMPILE) -c requirements.lock pyproject.toml -o $(LOCKS)/train.lock
+	@$(COMPILE) --group image-train-gpu -c requirements.lock --override $(LOCKS)/without-tensorflow-cpu.txt pyproject.toml -o $(LOCKS)/train-gpu.lock
 
 .PHONY: clean
 clean: ## Remove runs and the cache; keeps the environment and MLflow's data

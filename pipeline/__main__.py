@@ -44,6 +44,7 @@ class Runner(StrEnum):
     """Where the tasks of a run execute."""
 
     LOCAL = "local"
+    DOCKER = "docker"
 
 
 class Target(StrEnum):
@@ -59,7 +60,7 @@ def run(
     recipe: RecipeName = "sample",
     overrides: Overrides = None,
     more: Annotated[str, typer.Option("--set", help="The same as one text, separated by spaces, for callers such as `mlflow run`.")] = "",
-    runner: Annotated[Runner, typer.Option(help="Where to run the tasks.")] = Runner.LOCAL,
+    runner: Annotated[Runner, typer.Option(help="Whether a task is a process, or a container (README of infra).")] = Runner.LOCAL,
     smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the recipe to about a minute, to try it out.")] = False,
 ) -> None:
     """Run the whole pipeline and show what came of it.
@@ -72,7 +73,7 @@ def run(
     # Bound to the real standard output, which is redirected while the pipeline runs.
     terminal = Terminal(file=sys.stdout)
     experiment = find_recipe(recipe, (*(overrides or ()), *shlex.split(more)), smoke=smoke)
-    show_summary(run_locally(experiment, terminal), experiment, terminal)
+    show_summary(run_locally(experiment, terminal, containers=runner is Runner.DOCKER), experiment, terminal)
 
 
 @app.command()

@@ -10,7 +10,6 @@ import importlib.metadata
 import os
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,7 +69,9 @@ def examine(recipe: Recipe, target: Target, profile: Profile | None = None) -> I
 
         yield _attempt("Kubeflow Pipelines", lambda: Cluster(profile or Profile()).host)
     if target == "docker":
-        yield _attempt("container engine", _require_engine)
+        from pipeline.containers import require_engine
+
+        yield _attempt("container engine", require_engine)
     for source in recipe.sources.archives:
         yield from _check_source(Request(source, recipe.sources.root, recipe.seed))
 
@@ -131,16 +132,6 @@ def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _require_engine() -> str:
-    try:
-        done = subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PawflowError(f"no container engine answers ({error}); install Docker, or run without --runner docker") from error
-    if done.returncode:
-        raise PawflowError(f"no container engine answers ({done.stderr.strip()}); start it (`sudo systemctl start docker`)")
-    return f"Docker {done.stdout.strip()}"
 
 
 def _check_source(request: Request) -> Iterator[Finding]:

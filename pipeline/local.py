@@ -1,13 +1,15 @@
-"""Run the pipeline on this machine, through Kubeflow's local runner."""
+"""Run the pipeline on this machine, through Kubeflow's local runners: a process for each task, or a container."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -40,11 +42,11 @@ class LocalRun:
     seconds: float
 
 
-def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
-    """Run the pipeline, each task in a process of its own.
+def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False) -> LocalRun:
+    """Run the pipeline, each task in a process of its own, or in a container of its own.
 
     Raises:
-        PawflowError: A task failed; its own message has been shown by then.
+        PawflowError: A task failed; its own message has been shown by then. Or there is no engine for containers, or an image is missing.
     """
     require_kfp()
     quiet_libraries()
@@ -64,9 +66,17 @@ def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
     folder = home() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}-{os.getpid()}"
     folder.mkdir(parents=True)
     log = folder / "pipeline.log"
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
+    stop_tasks: Callable[[], None] = _stop_processes
+    if containers:
+        from pipeline.containers import make_runner, stop_containers
+
+        runner = make_runner(recipe, folder)
+        stop_tasks = functools.partial(stop_containers, folder.name)
+    else:
+        runner = local.SubprocessRunner(use_venv=False)
+    local.init(runner, pipeline_root=str(folder))
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: _stop(number, terminal))
+        signal.signal(number, lambda number, frame: _stop(number, terminal, stop_tasks))
     started = time.monotonic()
     with shown(terminal, log) as console:
         try:
@@ -85,17 +95,21 @@ def run_locally(recipe: Recipe, terminal: Terminal) -> LocalRun:
     return LocalRun(folder, time.monotonic() - started)
 
 
-def _stop(number: int, terminal: Terminal) -> NoReturn:
+def _stop(number: int, terminal: Terminal, stop_tasks: Callable[[], None]) -> NoReturn:
     """End the run and its tasks at once.
 
-    An exception would not: the local runner waits for tasks that run, and starts those that were queued behind them. A training gets some
-    seconds to write down where it is.
+    An exception would not: the local runner waits for tasks that run, and starts those that were queued behind them.
     """
+    stop_tasks()
+    terminal.print("stopped. Everything finished so far is kept; the same command continues from there.", soft_wrap=True)
+    os._exit(128 + number)
+
+
+def _stop_processes() -> None:
+    """Stop this process's children; a training gets some seconds to write down where it is."""
     for send in (psutil.Process.terminate, psutil.Process.kill):
         tasks = psutil.Process().children(recursive=True)
         for task in tasks:
             with contextlib.suppress(psutil.NoSuchProcess):
                 send(task)
         psutil.wait_procs(tasks, timeout=_SECONDS_TO_SAVE)
-    terminal.print("stopped. Everything finished so far is kept; the same command continues from there.", soft_wrap=True)
-    os._exit(128 + number)

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components.common.kubeflow import component
+from components.common.kubeflow import data_component
 
 
-@component
+@data_component
 def augment(recipe: str, job: str, dataset: dsl.Input[dsl.Dataset], views: dsl.Output[dsl.Dataset]) -> None:
     from pathlib import Path
 

@@ -94,8 +94,16 @@ def read_record(folder: Path) -> Record:
 def entry_key(step: str, inputs: Mapping[str, object]) -> str:
     """Name of the entry that `produce` makes of a step's inputs, its code, and the libraries that decide numbers."""
     code = code_digest(f"components.{step}", "components.common", "serving")
-    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    libraries = {name: _installed_version(name) for name in _LIBRARIES}
     return hash_values({"inputs": dict(inputs), "code": code, "libraries": libraries})[:32]
+
+
+def _installed_version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        # Where a step cannot import it, it decides nothing.
+        return "absent"
 
 
 def produce(step: str, inputs: Mapping[str, object], work: Callable[[Path], Record]) -> tuple[Path, bool]:

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components.common.kubeflow import component
+from components.common.kubeflow import data_component
 
 
-@component
+@data_component
 def download(recipe: str, job: str, source: str, raw: dsl.Output[dsl.Artifact]) -> None:
     from pathlib import Path
 

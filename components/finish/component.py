@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components.common.kubeflow import component
+from components.common.kubeflow import data_component
 
 
-@component
+@data_component
 def finish(job: str, status: dsl.PipelineTaskFinalStatus) -> None:
     from components.common.cli import attempt
     from components.finish.run import run

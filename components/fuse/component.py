@@ -4,10 +4,10 @@ from typing import List
 
 from kfp import dsl
 
-from components.common.kubeflow import component
+from components.common.kubeflow import data_component
 
 
-@component
+@data_component
 def fuse(recipe: str, job: str, raw: dsl.Input[List[dsl.Artifact]], dataset: dsl.Output[dsl.Dataset]) -> None:
     from pathlib import Path
 

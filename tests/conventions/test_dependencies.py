@@ -46,11 +46,28 @@ def test_every_locked_version_satisfies_the_project() -> None:
         assert item.specifier.contains(lock[item.name.lower()]), item
 
 
-@pytest.mark.parametrize(("lock", "fewest"), [("requirements.lock", 100), ("requirements-torch.lock", 10), ("requirements-serve.lock", 20)])
+IMAGES = "infra/docker/locks"
+
+
+@pytest.mark.parametrize(
+    ("lock", "fewest"),
+    [
+        ("requirements.lock", 100),
+        ("requirements-torch.lock", 10),
+        ("requirements-serve.lock", 20),
+        ("requirements-stack.lock", 50),
+        (f"{IMAGES}/builder.lock", 2),
+        (f"{IMAGES}/data.lock", 100),
+        (f"{IMAGES}/train.lock", 100),
+        (f"{IMAGES}/train-gpu.lock", 100),
+        (f"{IMAGES}/serve.lock", 20),
+        (f"{IMAGES}/tracking.lock", 50),
+    ],
+)
 def test_every_locked_package_has_hashes_and_no_index_address(lock: str, fewest: int) -> None:
     text = (ROOT / lock).read_text()
     entries = re.split(r"\n(?=[a-z0-9])", text)
-    assert len(entries) > fewest
+    assert len(entries) >= fewest
     assert all("--hash=sha256:" in entry for entry in entries)
     assert "://" not in text
 
@@ -61,6 +78,15 @@ def test_pytorch_changes_no_other_package() -> None:
     assert "torch" not in base
     shared = base.keys() & torch.keys()
     assert {name: torch[name] for name in shared} == {name: base[name] for name in shared}
+
+
+@pytest.mark.parametrize("image", ["data", "train", "serve", "tracking", "train-gpu"])
+def test_an_image_has_the_same_versions_as_everything_else(image: str) -> None:
+    base, locked = read_lock(), read_lock(f"{IMAGES}/{image}.lock")
+    shared = base.keys() & locked.keys()
+    assert {name: locked[name] for name in shared} == {name: base[name] for name in shared}
+    tensorflow = {"train": {"tensorflow-cpu", "tensorflow"}, "train-gpu": {"tensorflow"}}
+    assert {name for name in locked if name.startswith("tensorflow")} == tensorflow.get(image, set())
 
 
 def test_the_gateway_has_a_small_part_of_the_same_environment() -> None:

@@ -83,8 +83,8 @@ def test_checkpoints_must_be_writable(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert not list((tmp_path / "folder").rglob("*.npz"))
 
 
-def test_without_an_engine_docker_is_refused(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
+def test_without_an_engine_docker_is_refused(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
     (finding,) = find(examine(recipe, "docker"), "container engine")
     assert finding.level == "failed"
     assert "run without --runner docker" in finding.text

@@ -1,0 +1,1 @@
+"""Where the pipeline runs: images, a team server, a cluster."""

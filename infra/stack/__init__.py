@@ -1,0 +1,1 @@
+"""The team server as processes: `python -m infra.stack`."""

@@ -1,0 +1,208 @@
+"""The team server as processes, a whole run into it, and what happens when everything is killed."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import boto3
+import mlflow
+import psutil
+import pytest
+import requests
+from PIL import Image
+
+from infra.stack import credentials
+from infra.stack.services import PARTS
+
+ROOT = Path(__file__).parents[2]
+MODEL = "sample-smoke"
+
+
+def test_credentials_are_made_once_and_kept_to_their_owner(tmp_path: Path) -> None:
+    path = tmp_path / "new" / ".env"
+    first = credentials.ensure(path)
+    assert set(first) == set(credentials.NAMES)
+    assert len(set(first.values())) == len(first)
+    assert min(map(len, first.values())) >= 32
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text(path.read_text().replace(f"PAWFLOW_API_KEY={first['PAWFLOW_API_KEY']}", "# a comment\nPAWFLOW_API_KEY="))
+    second = credentials.ensure(path)
+    assert second.pop("PAWFLOW_API_KEY") not in ("", first.pop("PAWFLOW_API_KEY"))
+    assert second == first
+    assert credentials.ensure(path) == credentials.read(path)
+
+
+def find_first_port() -> int:
+    """The first of as many free ports as there are parts, whose neighbours 10,000 above are free as well."""
+    for first in range(21_000, 50_000, 37):
+        with ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + len(PARTS)):
+                for number in (port, port + 10_000):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return first
+    raise AssertionError("no free ports")
+
+
+class Server:
+    """`python -m infra.stack` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.first_port = folder, find_first_port()
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PAWFLOW", "AWS"))}
+        self.log = folder / "stack.log"
+
+    def command(self, *arguments: str) -> list[str]:
+        options = ["--folder", str(self.folder / "data"), "--first-port", str(self.first_port)]
+        return [sys.executable, "-m", "infra.stack", *arguments, *options]
+
+    def start(self) -> None:
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command("up", "--model", MODEL), cwd=self.folder, env=self.environment, stdout=log, stderr=log
+            )
+        self.wait_for("run into it")
+
+    def wait_for(self, words: str) -> None:
+        deadline = time.monotonic() + 300
+        while words not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(120) == 0, self.log.read_text()
+
+    def kill(self) -> None:
+        """As a power cut would, as far as processes can tell."""
+        stack = psutil.Process(self.process.pid)
+        for process in [stack, *stack.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+        time.sleep(1)
+
+    def address(self, part: str) -> str:
+        return f"http://127.0.0.1:{self.first_port + PARTS.index(part)}"
+
+    def client_environment(self) -> dict[str, str]:
+        return self.environment | credentials.read(self.folder / "data" / "client.env")
+
+    def find_champion(self) -> str:
+        query = {"name": MODEL, "alias": "champion"}
+        url = f"{self.address('mlflow')}/api/2.0/mlflow/registered-models/alias"
+        login = ("admin", credentials.read(self.folder / "data" / "credentials.env")["MLFLOW_ADMIN_PASSWORD"])
+        response = requests.get(url, params=query, auth=login, timeout=30)
+        assert response.status_code == 200, response.text
+        return str(response.json()["model_version"]["version"])
+
+    def ask(self, photo: Path) -> dict[str, object]:
+        key = credentials.read(self.folder / "data" / "credentials.env")["PAWFLOW_API_KEY"]
+        for _ in range(240):
+            if requests.get(f"{self.address('gateway')}/readyz", timeout=10).status_code == 200:
+                break
+            time.sleep(0.5)
+        response = requests.post(
+            f"{self.address('gateway')}/predict", files={"image": photo.read_bytes()}, headers={"X-API-Key": key}, timeout=60
+        )
+        assert response.status_code == 200, response.text
+        answer = response.json()["predictions"][0]
+        assert isinstance(answer, dict)
+        return answer
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    # As root, Postgres runs as somebody else, who cannot get into pytest's own folders.
+    with tempfile.TemporaryDirectory(prefix="pawflow-stack-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        running = Server(folder)
+        running.start()
+        yield running
+        running.stop()
+        left = [process for process in psutil.process_iter(["cmdline"]) if name in " ".join(process.info["cmdline"] or ())]
+        assert not left
+
+
+@pytest.mark.stack
+def test_strangers_are_refused(server: Server) -> None:
+    search = f"{server.address('mlflow')}/api/2.0/mlflow/registered-models/search"
+    passwords = credentials.read(server.folder / "data" / "credentials.env")
+    assert requests.get(search, timeout=30).status_code == 401
+    assert requests.get(search, auth=("admin", "password1234"), timeout=30).status_code == 401
+    login = ("admin", passwords["MLFLOW_ADMIN_PASSWORD"])
+    assert requests.get(search, auth=login, timeout=30).status_code == 200
+    assert requests.get(search, auth=login, headers={"Host": "elsewhere.example"}, timeout=30).status_code == 403
+    assert requests.get(f"{server.address('s3')}/pawflow", timeout=30).status_code == 403
+    reader = ("reader", passwords["MLFLOW_READER_PASSWORD"])
+    assert requests.get(search, auth=reader, timeout=30).status_code == 200
+    rename = f"{server.address('mlflow')}/api/2.0/mlflow/experiments/update"
+    refused = requests.post(rename, json={"experiment_id": "0", "new_name": "mine"}, auth=reader, timeout=30)
+    assert refused.status_code == 403
+    assert requests.post(f"{server.address('gateway')}/predict", timeout=30).status_code == 401
+    written = "".join(path.read_text(errors="replace") for path in [server.log, *(server.folder / "data" / "logs").iterdir()])
+    assert not [name for name, value in passwords.items() if value in written]
+
+
+@pytest.mark.stack
+def test_a_run_into_it_serves_and_survives(server: Server, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", "run", "--recipe", "sample", "--smoke"]
+    done = subprocess.run(command, cwd=tmp_path, env=server.client_environment(), capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Verdict: promoted" in done.stdout
+    assert not (tmp_path / "mlflow.db").exists()
+    assert not (tmp_path / "mlruns").exists()
+    photo = tmp_path / "photo.jpg"
+    Image.new("RGB", (64, 48), (200, 120, 40)).save(photo)
+    before = server.ask(photo)
+    assert before["model_version"] == "1"
+    server.wait_for("the endpoint serves")
+    _check_endpoint(server, photo, before)
+
+    server.kill()
+    server.start()
+    assert server.find_champion() == "1"
+    assert server.ask(photo) == before
+
+    backup = tmp_path / "backup"
+    saved = subprocess.run(server.command("backup", str(backup)), env=server.environment, capture_output=True, text=True, timeout=200)
+    assert saved.returncode == 0, saved.stderr
+    _lose_everything(server)
+    restored = subprocess.run(server.command("restore", str(backup)), env=server.environment, capture_output=True, text=True, timeout=200)
+    assert restored.returncode == 0, restored.stderr
+    server.stop()
+    server.start()
+    assert server.find_champion() == "1"
+    assert server.ask(photo) == before
+
+
+def _check_endpoint(server: Server, photo: Path, expected: dict[str, object]) -> None:
+    body = {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(photo.read_bytes()).decode()]]}}
+    response = requests.post(f"{server.address('endpoint')}/invocations", json=body, timeout=60)
+    assert response.status_code == 200, response.text
+    assert response.json()["predictions"][0]["probabilities"] == pytest.approx(expected["probabilities"])
+
+
+def _lose_everything(server: Server) -> None:
+    """Delete the model, and the objects of the store."""
+    values = server.client_environment()
+    os.environ |= {name: value for name, value in values.items() if name.startswith("MLFLOW_TRACKING")}
+    client = mlflow.MlflowClient(values["MLFLOW_TRACKING_URI"], values["MLFLOW_TRACKING_URI"])
+    client.delete_registered_model(MODEL)
+    passwords = credentials.read(server.folder / "data" / "credentials.env")
+    keys = {"aws_access_key_id": passwords["S3_ACCESS_KEY"], "aws_secret_access_key": passwords["S3_SECRET_KEY"]}
+    bucket = boto3.resource("s3", endpoint_url=server.address("s3"), region_name="us-east-1", **keys).Bucket("pawflow")
+    assert list(bucket.objects.limit(1)), "the artifacts are in the store"
+    bucket.objects.all().delete()
