@@ -16,7 +16,7 @@ import typer
 
 from components.common.errors import PawflowError
 from infra.stack import credentials, prepare
-from infra.stack.services import DATABASE, PARTS, Service, Stack, create_database, free_port, run_database_program
+from infra.stack.services import DATABASE, PARTS, Service, Stack, create_database, forget_killed_database, free_port, run_database_program
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -105,6 +105,7 @@ def up(folder: Folder = _FOLDER, first_port: FirstPort = _PORT, model: Model = "
         signal.signal(number, lambda *_: stopping.set())
     running = Running(stack)
     create_database(stack)
+    forget_killed_database(stack)
     try:
         running.start(stack.postgres())
         _create_empty_database(stack)

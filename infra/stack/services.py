@@ -6,6 +6,7 @@ the same parts in containers (`infra/compose/compose.yaml`).
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import requests
 
 from components.common.errors import PawflowError
@@ -234,6 +236,21 @@ def create_database(stack: Stack) -> None:
         password.unlink()
     if made.returncode != 0:
         raise PawflowError(f"the database could not be made in {folder}; it said: {made.stderr.strip()[-1000:]}")
+
+
+def forget_killed_database(stack: Stack) -> None:
+    """Remove the note of a database process that was killed.
+
+    Postgres itself takes the remains of a process that nobody has collected yet, or another one that got its number, for a living one.
+    """
+    note = stack.folder / "postgres" / "postmaster.pid"
+    if not note.is_file():
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(note.read_text().split()[0]))
+        if process.status() != psutil.STATUS_ZOMBIE and process.name() == "postgres":
+            return
+    note.unlink()
 
 
 def run_database_program(stack: Stack, program: str, *arguments: str) -> None:

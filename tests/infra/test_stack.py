@@ -23,7 +23,7 @@ import requests
 from PIL import Image
 
 from infra.stack import credentials
-from infra.stack.services import PARTS
+from infra.stack.services import PARTS, Stack, forget_killed_database
 
 ROOT = Path(__file__).parents[2]
 MODEL = "sample-smoke"
@@ -41,6 +41,20 @@ def test_credentials_are_made_once_and_kept_to_their_owner(tmp_path: Path) -> No
     assert second.pop("PAWFLOW_API_KEY") not in ("", first.pop("PAWFLOW_API_KEY"))
     assert second == first
     assert credentials.ensure(path) == credentials.read(path)
+
+
+def test_a_killed_database_does_not_keep_the_next_one_from_starting(tmp_path: Path) -> None:
+    note = tmp_path / "postgres" / "postmaster.pid"
+    note.parent.mkdir()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    while psutil.Process(ended.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    for uncollected in (True, False):
+        if not uncollected:
+            ended.wait()
+        note.write_text(f"{ended.pid}\n{note.parent}\n")
+        forget_killed_database(Stack(tmp_path, {}, 5000, "any"))
+        assert not note.exists()
 
 
 def find_first_port() -> int:
