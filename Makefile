@@ -47,7 +47,7 @@ run: .venv/.ready ## Run the whole pipeline (RECIPE=sample, ARGS="key=value ..."
 .PHONY: test
 test: .venv/.ready ## Lint, types, conventions and all tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .PHONY: test-browser
 test-browser: .venv/.ready ## Test the pages in this machine's Chromium
