@@ -78,7 +78,7 @@ bench-data: .venv/.ready ## Measure the data steps (half an hour; PAWFLOW_DATA=f
 	@$(BIN)/python -m benchmarks.data
 
 .PHONY: bench-training
-bench-training: .venv/.ready ## Measure training against Keras's guides (under 50 minutes; PAWFLOW_DATA=folder of real archives)
+bench-training: .venv/.ready ## Measure training against Keras's guides (about an hour; PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: bench-serving

@@ -37,6 +37,7 @@ RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a recipe (see
 Overrides = Annotated[list[str] | None, typer.Argument(help="Recipe fields to change: key=value, such as sources.root=DIR.")]
 ProfileFile = Annotated[Path | None, typer.Option("--profile", help="How the cluster runs tasks; infra/kubeflow/profile.yaml is one.")]
 Host = Annotated[str, typer.Option("--host", help="Address of the Kubeflow Pipelines API, before the profile's.")]
+ListenOn = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 ModelName = Annotated[str, typer.Option("--model", help="Registered model; by default the one whose champion is newest.")]
 
 
@@ -235,7 +236,7 @@ def predict(
 def serve(
     model: ModelName = "",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 5001,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: ListenOn = "127.0.0.1",
 ) -> None:
     """Serve a champion with `mlflow models serve`."""
     from components.common import registry, tracking
@@ -254,7 +255,7 @@ def serve(
 def web(
     model: ModelName = "",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 5002,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: ListenOn = "127.0.0.1",
 ) -> None:
     """Serve a champion with the gateway: a web page for photos, and an API. `python -m serving.gateway --help` lists more settings."""
     from components.common import registry, tracking
