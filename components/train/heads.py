@@ -19,6 +19,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from components.train.network import Floats
 
@@ -149,4 +150,14 @@ class Classifier(Protocol):
     def __call__(self, rows: Rows, seed: int, chosen: Mapping[str, Any] | None = None) -> Head: ...  # noqa: D102
 
 
-CLASSIFIERS: dict[str, Classifier] = {"logistic": fit_logistic, "ridge": fit_ridge}
+def _in_one_thread(fit: Classifier) -> Classifier:
+    """For matrices as small as these, two threads of linear algebra spend thirty times the work on waiting for each other."""
+
+    def fit_in_one_thread(rows: Rows, seed: int, chosen: Mapping[str, Any] | None = None) -> Head:
+        with threadpool_limits(1, user_api="blas"):
+            return fit(rows, seed, chosen)
+
+    return fit_in_one_thread
+
+
+CLASSIFIERS: dict[str, Classifier] = {"logistic": _in_one_thread(fit_logistic), "ridge": _in_one_thread(fit_ridge)}
