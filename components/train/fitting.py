@@ -94,7 +94,8 @@ def fit(dataset: Dataset, recipe: Recipe, candidate: Candidate, checkpoints: Che
 def _build(dataset: Dataset, candidate: Candidate) -> keras.Model:
     keras.config.set_dtype_policy(candidate.precision)
     try:
-        return build_network(candidate, dataset.image_size, len(dataset.classes))
+        # Twice the work for no more to learn from: varied images are mirrored half of the time.
+        return build_network(candidate.model_copy(update={"mirror": False}), dataset.image_size, len(dataset.classes))
     finally:
         keras.config.set_dtype_policy("float32")
 

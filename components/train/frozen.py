@@ -84,6 +84,6 @@ def compute_features(dataset: Dataset, candidate: Candidate, images: Mapping[str
 
 def _compute(part: Candidate, dataset: Dataset, images: Mapping[str, tuple[Images, str]]) -> Floats:
     """Features of all images under one pretrained network."""
-    key = part.model_dump(include={"architecture", "options", "input_size"}) | {"image_size": dataset.image_size}
+    key = part.model_dump(include={"architecture", "options", "input_size", "mirror"}) | {"image_size": dataset.image_size}
     backbone = export_backbone(lambda: build_network(part, dataset.image_size, len(dataset.classes)), key, dataset, int8=part.int8)
     return extract_features(backbone, images, part.architecture)

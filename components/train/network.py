@@ -29,7 +29,8 @@ def build_network(candidate: Candidate, image_size: int, num_classes: int) -> ke
         PawflowError: The image is too small for the architecture, or pretrained weights are missing or damaged.
     """
     image = keras.Input((image_size, image_size, 3), name="image")
-    features = build_features(candidate, _resize(image, candidate.input_size or image_size))
+    resized = _resize(image, candidate.input_size or image_size)
+    features = _average_with_mirrored(candidate, resized) if candidate.mirror else build_features(candidate, resized)
     # Dropping whole channels before averaging is dropping single features after it.
     features = keras.layers.SpatialDropout2D(candidate.dropout, name="dropout")(features)
     # In float32 whatever the precision of the rest: a probability near 1 has no more than two digits in 16 bits.
@@ -46,6 +47,13 @@ def _resize(image: Any, size: int) -> Any:
         # The layer Resizing would do the same, but it makes every layer after it believe that it is training, in the ONNX export too.
         return keras.ops.image.resize(image, (size, size), interpolation="bilinear")
     return keras.layers.AveragePooling2D(factor, name="resize")(image) if factor > 1 else image
+
+
+def _average_with_mirrored(candidate: Candidate, image: Any) -> Any:
+    """Features averaged with those of the mirror image, turned back; the head is linear, so what enters the softmax is averaged too."""
+    both = build_features(candidate, keras.ops.concatenate([image, keras.ops.flip(image, axis=2)], axis=0))
+    both = keras.ops.reshape(both, (2, -1, *both.shape[1:]))
+    return (both[0] + keras.ops.flip(both[1], axis=2)) / 2
 
 
 def with_class_activation(network: keras.Model) -> keras.Model:

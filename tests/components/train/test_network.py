@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from components.common.candidate import Candidate
-from components.train.export import export_and_compare
-from components.train.network import build_network
+from components.train.export import export_and_compare, open_session
+from components.train.network import build_network, with_class_activation
+from components.train.quantization import quantize
 
 
 @pytest.mark.parametrize("input_size", [None, 64, 32, 48, 96])
@@ -32,3 +33,21 @@ def test_halving_averages_four_pixels() -> None:
     images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
     halved = keras.Model(network.input, network.get_layer("rescale").input).predict_on_batch(images)
     np.testing.assert_allclose(halved, images.reshape(2, 16, 2, 16, 2, 3).mean(axis=(2, 4)), rtol=1e-5)
+
+
+def test_a_mirrored_network_answers_with_the_mean_over_both_sides(tmp_path: Path) -> None:
+    plain = Candidate(name="c", architecture="fast_resnet", mode="scratch", options={"widths": [4, 8]})
+    one, both = (build_network(candidate, 32, 3) for candidate in (plain, plain.model_copy(update={"mirror": True})))
+    both.set_weights(one.get_weights())
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    ask = with_class_activation(one).predict_on_batch
+    maps, mirrored = (np.asarray(ask(side.astype(np.float32))[1]) for side in (images, images[:, :, ::-1]))
+    probabilities, map_of_both = map(np.asarray, with_class_activation(both).predict_on_batch(images.astype(np.float32)))
+    np.testing.assert_allclose(map_of_both, (maps + mirrored[:, :, ::-1]) / 2, atol=1e-5)
+
+    both.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert export_and_compare(reloaded, tmp_path / "model.onnx", images) <= 1e-4
+    quantize(tmp_path / "model.onnx", tmp_path / "int8.onnx", images)
+    answers = open_session(tmp_path / "int8.onnx").run(["probabilities"], {"image": images.astype(np.float32)})[0]
+    np.testing.assert_allclose(answers, probabilities, atol=0.05)
