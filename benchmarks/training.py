@@ -29,7 +29,7 @@ from components.common.store import home
 
 _ROUNDS = int(os.environ.get("PAWFLOW_BENCHMARK_REPETITIONS", "2"))
 #: Of CPU-seconds that one training of others may take; ours are not stopped.
-_BUDGET = float(os.environ.get("PAWFLOW_BENCHMARK_BUDGET", "1800"))
+_BUDGET = float(os.environ.get("PAWFLOW_BENCHMARK_BUDGET", "1000"))
 _NUM_DRAWN = int(os.environ.get("PAWFLOW_BENCHMARK_DRAWN", "1000"))
 _DRAWN = f"name: dogs-vs-cats, provider: sample, num_images: {_NUM_DRAWN}"
 _RECIPE = """
