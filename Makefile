@@ -73,6 +73,10 @@ test-benchmarks: .venv/.ready ## Each benchmark on a handful of drawings, in min
 test-load: .venv/.ready ## The gateway under load and abuse, in minutes (PAWFLOW_LOAD_SECONDS=120)
 	$(BIN)/python -m pytest -s -m load tests/load
 
+.PHONY: bench
+bench: .venv/.ready ## All of them, in hours: benchmarks/results.json with the machine, and a picture (PAWFLOW_DATA=folder of real archives)
+	@$(BIN)/python -m benchmarks
+
 .PHONY: bench-data
 bench-data: .venv/.ready ## Measure the data steps (half an hour; PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks.data
