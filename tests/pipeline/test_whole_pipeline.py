@@ -260,4 +260,4 @@ def test_a_stopped_run_ends_at_once_and_says_how_to_continue(finished: tuple[Wor
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 128 + signal.SIGINT
-    assert output.strip().endswith("the same command continues from there.")
+    assert output.strip().endswith("to continue: .venv/bin/python -m pipeline run --recipe sample seed=7")
