@@ -74,7 +74,7 @@ def main() -> None:
     print(_INTRODUCTION)
     print("## Recipes that ship with the project\n\n| recipe | |\n| --- | --- |")
     for name in list_recipes():
-        print(f"| [`{name}`](../pipeline/recipes/{name}.yaml) | {summarise_recipe(name)} |")
+        print(f"| [`{name}`](../pipeline/recipes/{name}.yaml) | {_escape(summarise_recipe(name))} |")
     for heading, model in _RECIPE.items():
         print(*_describe(heading, model), sep="\n")
     print("\n## Profiles\n\nHow a cluster runs the pipeline; [infra/kubeflow/profile.yaml](../infra/kubeflow/profile.yaml) is one to copy.")
@@ -93,8 +93,13 @@ def _describe(heading: str, model: type[BaseModel]) -> Iterator[str]:
     }
     for name, field in model.model_fields.items():
         if name not in inherited:
-            meaning = str(field.description).replace("<", "\\<")
-            yield f"| `{name}` | {_state_type(field)} | {_state_default(field)} | {meaning} |"
+            yield f"| `{name}` | {_state_type(field)} | {_state_default(field)} | {_escape(str(field.description))} |"
+
+
+def _escape(text: str) -> str:
+    """What Markdown would take for a mark, outside of code."""
+    parts = text.split("`")
+    return "`".join(part if number % 2 else re.sub(r"([<*])", r"\\\1", part) for number, part in enumerate(parts))
 
 
 def _state_type(field: FieldInfo) -> str:

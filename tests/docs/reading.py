@@ -69,6 +69,15 @@ def expand_make(command: str) -> str:
     return subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def parse(command: Any, arguments: list[str]) -> dict[str, Any]:
+    """Parameters of the sub-command that is named; a usage error if it has no such option."""
+    while hasattr(command, "commands"):
+        name, *arguments = arguments
+        assert name in command.commands, name
+        command = command.commands[name]
+    return dict(command.make_context("command", list(arguments)).params)
+
+
 class Workspace:
     """A folder in which a document's commands run one after another, as in a clone of the project that has been set up."""
 

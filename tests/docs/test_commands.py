@@ -7,7 +7,6 @@ import shlex
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import mlflow.cli
 import pytest
@@ -16,7 +15,7 @@ import typer
 from components.download.sources.sample import write_archive
 from pipeline.__main__ import app
 from pipeline.catalog import find_recipe, list_recipes
-from tests.docs.reading import DOCUMENTS, ROOT, expand_make, read_answers, read_commands, workspace
+from tests.docs.reading import DOCUMENTS, ROOT, expand_make, parse, read_answers, read_commands, workspace
 
 README = "README.md"
 PIPELINE = ".venv/bin/python -m pipeline"
@@ -34,7 +33,7 @@ RUN = {
     "curl -F image=@photo.jpg http://127.0.0.1:5002/predict": "",
     f"{PIPELINE} doctor --recipe fusion": f"{PIPELINE} doctor --recipe sample",
     f"{PIPELINE} recipes": "",
-    f"{PIPELINE} run --recipe sample --smoke": "",
+    f"{PIPELINE} run --recipe sample --smoke": f"{PIPELINE} run --recipe sample --smoke --quiet",
     f"{PIPELINE} registry list": "",
     f"{PIPELINE} registry show challenger": "",
     f"{PIPELINE} registry compare challenger champion": "",
@@ -93,15 +92,6 @@ OTHERS = [
 ]
 
 
-def parse(command: Any, arguments: list[str]) -> dict[str, Any]:
-    """Parameters of the sub-command that is named; a usage error if it has no such option."""
-    while hasattr(command, "commands"):
-        name, *arguments = arguments
-        assert name in command.commands, name
-        command = command.commands[name]
-    return dict(command.make_context("command", list(arguments)).params)
-
-
 @pytest.mark.parametrize(("document", "command"), OTHERS, ids=lambda text: text[:60])
 def test_a_command_that_is_not_run_has_a_reason_and_parses(document: str, command: str) -> None:
     assert find_reason(document, command), f"{document} has a new command: run it (RUN), or say why not (NOT_RUN): {command}"
@@ -153,7 +143,7 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
         said = place.follow(README, RUN)
     assert said.keys() == RUN.keys()
     assert "Verdict: promoted" in said["make run"]
-    assert "Verdict: kept the champion" in said[f"{PIPELINE} run --recipe sample --smoke"]
+    assert said[f"{PIPELINE} run --recipe sample --smoke"].startswith("Verdict: kept the champion"), "--quiet says nothing before it"
     assert [set(answer["predictions"][0]["probabilities"]) for answer in read_answers(said)] == [{"cat", "dog"}] * 2
     history = said[f"{PIPELINE} registry history"]
     assert "night photos" in history
