@@ -73,6 +73,10 @@ test-benchmarks: .venv/.ready ## Each benchmark on a handful of drawings, in min
 test-load: .venv/.ready ## The gateway under load and abuse, in minutes (PAWFLOW_LOAD_SECONDS=120)
 	$(BIN)/python -m pytest -s -m load tests/load
 
+.PHONY: bench
+bench: .venv/.ready ## All of them, in hours: benchmarks/results.json with the machine, and a picture (PAWFLOW_DATA=folder of real archives)
+	@$(BIN)/python -m benchmarks
+
 .PHONY: bench-data
 bench-data: .venv/.ready ## Measure the data steps (half an hour; PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks.data
@@ -89,6 +93,27 @@ bench-serving: .venv/.ready ## Measure the servers against others and the ceilin
 pictures: .venv/.ready ## Take the README's pictures in this machine's Chromium, after `make run`
 	@$(UV) pip install --quiet --python $(BIN)/python --group browser
 	@$(BIN)/python docs/pictures/take.py
+
+.docs/.ready: requirements-docs.lock | $(UV)
+	@$(UV) venv --quiet --clear --python "$(PYTHON)" .docs
+	@$(UV) pip install --quiet --python .docs/bin/python --require-hashes -r requirements-docs.lock
+	@touch $@
+
+SPHINX := .docs/bin/sphinx-build --conf-dir docs/site --doctree-dir .docs/doctrees --fail-on-warning --keep-going --quiet
+.PHONY: docs
+docs: .docs/.ready ## Build the site of the documentation in .docs/site; a broken link inside it is an error
+	@$(SPHINX) . .docs/site
+	@echo "wrote .docs/site/index.html"
+
+.PHONY: docs-links
+docs-links: .docs/.ready ## Ask every address outside that the documentation names, in minutes
+	@$(SPHINX) --builder linkcheck . .docs/links
+
+.PHONY: reference
+reference: .venv/.ready ## Write docs/recipes.md, docs/cli.md and docs/pictures/flow.svg anew from the code
+	@for made in recipes.md cli.md pictures/flow.svg; do \
+		name=$$(basename $${made%.*}); $(BIN)/python docs/site/$$name.py > docs/$$made.new && mv docs/$$made.new docs/$$made || exit 1; \
+	done
 
 .PHONY: format
 format: .venv/.ready ## Format the code
@@ -160,6 +185,7 @@ lock: | $(UV) ## Resolve all locks anew from pyproject.toml
 	@$(COMPILE) --group serve -c requirements.lock -o requirements-serve.lock
 	@$(COMPILE) --group torch -c requirements.lock -o requirements-torch.lock
 	@$(COMPILE) --group stack -c requirements.lock -o requirements-stack.lock
+	@$(COMPILE) --group docs -c requirements.lock -o requirements-docs.lock
 	@for group in builder data serve tracking; do $(COMPILE) --group image-$$group -c requirements.lock -o $(LOCKS)/$$group.lock || exit 1; done
 	@$(COMPILE) -c requirements.lock pyproject.toml -o $(LOCKS)/train.lock
 	@$(COMPILE) --group image-train-gpu -c requirements.lock --override $(LOCKS)/without-tensorflow-cpu.txt pyproject.toml -o $(LOCKS)/train-gpu.lock

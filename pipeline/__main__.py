@@ -19,15 +19,26 @@ from rich.markup import escape
 from components.common.cli import USER_ERROR
 from components.common.errors import PawflowError
 from components.common.progress import track
-from pipeline.catalog import find_recipe, list_recipes
+from pipeline.catalog import find_recipe, list_recipes, summarise_recipe
 from pipeline.data import commands as data
 from pipeline.registry import commands as registry_commands
 
 if TYPE_CHECKING:
     from pipeline.cluster import Cluster
 
+EXIT_CODES = {
+    0: "done; a verdict that says no is an answer too, which --json tells apart",
+    1: "a bug of this project, with its stack trace; of `submit`, also a run that did not succeed",
+    2: "something that you can put right: the message says what came, what was expected, what to do; `predict`: or a photo is unreadable",
+    130: "stopped by Ctrl-C (143: by SIGTERM); the same command continues where it was",
+}
 app = typer.Typer(
-    help="Run, inspect and use the pawflow pipeline.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    help="Run, inspect and use the pawflow pipeline.\n\n"
+    "Examples: python -m pipeline run --recipe sample; python -m pipeline COMMAND --help",
+    epilog="\n\n".join(f"Exit code {code}: {meaning}." for code, meaning in EXIT_CODES.items()),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 app.add_typer(data, name="data")
@@ -63,18 +74,25 @@ def run(
     more: Annotated[str, typer.Option("--set", help="The same as one text, separated by spaces, for callers such as `mlflow run`.")] = "",
     runner: Annotated[Runner, typer.Option(help="Whether a task is a process, or a container (README of infra).")] = Runner.LOCAL,
     smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the recipe to about a minute, to try it out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors and the verdict.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as one JSON object, and all else on standard error.")] = False,
 ) -> None:
     """Run the whole pipeline and show what came of it.
 
-    Example: python -m pipeline run --recipe fusion sources.root=../data
+    Examples: python -m pipeline run --recipe sample --smoke;
+    python -m pipeline run --recipe fusion sources.root=../data seed=3;
+    python -m pipeline run --recipe mine.yaml --quiet --json
     """
     from pipeline.local import run_locally
-    from pipeline.summary import show_summary
+    from pipeline.summary import describe, show_summary
 
-    # Bound to the real standard output, which is redirected while the pipeline runs.
-    terminal = Terminal(file=sys.stdout)
+    # Bound to the real standard output or error, of which the first is redirected while the pipeline runs.
+    terminal = Terminal(file=sys.stderr if as_json else sys.stdout)
     experiment = find_recipe(recipe, (*(overrides or ()), *shlex.split(more)), smoke=smoke)
-    show_summary(run_locally(experiment, terminal, containers=runner is Runner.DOCKER), experiment, terminal)
+    finished = run_locally(experiment, terminal, containers=runner is Runner.DOCKER, quiet=quiet)
+    show_summary(finished, experiment, terminal, quiet=quiet)
+    if as_json:
+        typer.echo(json.dumps(describe(finished)))
 
 
 @app.command()
@@ -88,7 +106,8 @@ def doctor(
 ) -> None:
     """Check all that a run needs before it starts; what would make it fail is named with its remedy, and the exit code is 2.
 
-    Example: python -m pipeline doctor --recipe fusion
+    Examples: python -m pipeline doctor --recipe fusion;
+    python -m pipeline doctor --recipe fusion --runner cluster --profile infra/kubeflow/profile.yaml
     """
     from pipeline.doctor import examine
     from pipeline.profile import Profile, read_profile
@@ -110,11 +129,13 @@ def doctor(
 
 
 @app.command()
-def recipes() -> None:
-    """List the recipes, with the first line of each."""
-    for name in list_recipes():
-        first_line = (Path(__file__).parent / "recipes" / f"{name}.yaml").read_text().splitlines()[0]
-        typer.echo(f"{name:16} {first_line.lstrip('# ')}")
+def recipes(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List the recipes that ship with the project, with the first line of each.
+
+    Example: python -m pipeline recipes
+    """
+    about = {name: summarise_recipe(name) for name in list_recipes()}
+    typer.echo(json.dumps(about) if as_json else "\n".join(f"{name:20} {line}" for name, line in about.items()))
 
 
 @app.command(name="compile")
@@ -123,7 +144,10 @@ def compile_(
     profile: ProfileFile = None,
     output: Annotated[Path, typer.Option(help="YAML file to write.")] = Path("pawflow-training.yaml"),
 ) -> None:
-    """Compile the pipeline to YAML for Kubeflow Pipelines; the recipe is a parameter of each run."""
+    """Compile the pipeline to YAML for Kubeflow Pipelines; the recipe is a parameter of each run.
+
+    Example: python -m pipeline compile --profile infra/kubeflow/profile.yaml --output pipeline.yaml
+    """
     from pipeline.cluster import compile_pipeline
     from pipeline.profile import Profile, read_profile
 
@@ -167,7 +191,9 @@ def schedule(
 ) -> None:
     """Run the pipeline on a cluster again and again.
 
-    Example: python -m pipeline schedule '0 0 3 * * 1' --recipe fusion --profile infra/kubeflow/profile.yaml   (Mondays at three)
+    Every Monday at three.
+
+    Example: python -m pipeline schedule '0 0 3 * * 1' --recipe fusion --profile infra/kubeflow/profile.yaml
     """
     experiment = find_recipe(recipe, tuple(overrides or ()))
     made = _find_cluster(profile, host).schedule(experiment, name or experiment.name, cron, concurrency=concurrency, catch_up=catch_up)
@@ -180,7 +206,10 @@ def upload(
     profile: ProfileFile = None,
     host: Host = "",
 ) -> None:
-    """Make this version of the pipeline known to a cluster, for people who start runs in its UI."""
+    """Make this version of the pipeline known to a cluster, for people who start runs in its UI.
+
+    Example: python -m pipeline upload 0.1.0 --profile infra/kubeflow/profile.yaml
+    """
     typer.echo(f"uploaded version {version}: {_find_cluster(profile, host).upload(version)}")
 
 
@@ -238,7 +267,10 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 5001,
     host: ListenOn = "127.0.0.1",
 ) -> None:
-    """Serve a champion with `mlflow models serve`."""
+    """Serve a champion with `mlflow models serve`.
+
+    Example: python -m pipeline serve --model dogs-vs-cats --port 5001
+    """
     from components.common import registry, tracking
     from components.register.endpoint import serving_command, serving_environment
 
@@ -257,7 +289,10 @@ def web(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 5002,
     host: ListenOn = "127.0.0.1",
 ) -> None:
-    """Serve a champion with the gateway: a web page for photos, and an API. `python -m serving.gateway --help` lists more settings."""
+    """Serve a champion with the gateway: a web page for photos, and an API. `python -m serving.gateway --help` lists more settings.
+
+    Example: python -m pipeline web --model dogs-vs-cats --port 5002
+    """
     from components.common import registry, tracking
     from components.common.store import home
 

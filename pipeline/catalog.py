@@ -20,6 +20,11 @@ def list_recipes() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
+def summarise_recipe(name: str) -> str:
+    """What a recipe that ships with the project shows: the first line of its file."""
+    return (_FOLDER / f"{name}.yaml").read_text().splitlines()[0].lstrip("# ")
+
+
 def find_recipe(name: str, overrides: tuple[str, ...] = (), *, smoke: bool = False) -> Recipe:
     """Load a recipe by name or path, apply overrides and check it.
 

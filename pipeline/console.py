@@ -26,8 +26,8 @@ _LABEL_WIDTH = 34
 class Console(io.TextIOBase):
     """A text stream that sorts the lines written to it."""
 
-    def __init__(self, terminal: Terminal, log: TextIO) -> None:
-        self._terminal, self._log = terminal, log
+    def __init__(self, terminal: Terminal, log: TextIO, *, only_errors: bool = False) -> None:
+        self._terminal, self._log, self._only_errors = terminal, log, only_errors
         self._started = time.monotonic()
         self._lock = threading.Lock()
         self._unfinished: dict[int, str] = {}
@@ -51,7 +51,10 @@ class Console(io.TextIOBase):
         if not mark or before.strip():
             return
         label, _, said = message.partition("| ")
-        self.num_errors += said.startswith("error: ")
+        is_error = said.startswith("error: ")
+        self.num_errors += is_error
+        if self._only_errors and not is_error:
+            return
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
         style = _STYLES.get(said.split(" ", 1)[0].rstrip(":"), "")
         self._terminal.print(
@@ -60,9 +63,9 @@ class Console(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def shown(terminal: Terminal, log: Path) -> Iterator[Console]:
+def shown(terminal: Terminal, log: Path, *, only_errors: bool = False) -> Iterator[Console]:
     """Send standard output through a `Console` while the body runs."""
     with log.open("w") as stream:
-        console = Console(terminal, stream)
+        console = Console(terminal, stream, only_errors=only_errors)
         with contextlib.redirect_stdout(console):
             yield console

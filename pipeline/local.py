@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 import signal
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -42,8 +44,8 @@ class LocalRun:
     seconds: float
 
 
-def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False) -> LocalRun:
-    """Run the pipeline, each task in a process of its own, or in a container of its own.
+def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False, quiet: bool = False) -> LocalRun:
+    """Run the pipeline, each task in a process of its own, or in a container of its own; `quiet` shows errors only.
 
     Raises:
         PawflowError: A task failed; its own message has been shown by then. Or there is no engine for containers, or an image is missing.
@@ -78,7 +80,7 @@ def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: _stop(number, terminal, stop_tasks))
     started = time.monotonic()
-    with shown(terminal, log) as console:
+    with shown(terminal, log, only_errors=quiet) as console:
         try:
             define_training(recipe.parallelism or None)(
                 recipe=recipe.model_dump_json(),
@@ -101,7 +103,8 @@ def _stop(number: int, terminal: Terminal, stop_tasks: Callable[[], None]) -> No
     An exception would not: the local runner waits for tasks that run, and starts those that were queued behind them.
     """
     stop_tasks()
-    terminal.print("stopped. Everything finished so far is kept; the same command continues from there.", soft_wrap=True)
+    again = shlex.join([".venv/bin/python", "-m", "pipeline", *sys.argv[1:]])
+    terminal.print(f"stopped. Everything finished so far is kept; to continue: {again}", soft_wrap=True, markup=False, highlight=False)
     os._exit(128 + number)
 
 

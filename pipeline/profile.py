@@ -25,42 +25,42 @@ _DURATION = r"^[1-9]\d*[smh]$"
 class Toleration(Strict):
     """A taint of nodes that a step puts up with."""
 
-    key: str
-    operator: Literal["Equal", "Exists"] = "Exists"
-    value: str | None = None
-    effect: Literal["NoExecute", "NoSchedule", "PreferNoSchedule"] | None = None
+    key: str = Field(description="of the taint")
+    operator: Literal["Equal", "Exists"] = Field(default="Exists", description="whether its value matters")
+    value: str | None = Field(default=None, description="of the taint, for `Equal`")
+    effect: Literal["NoExecute", "NoSchedule", "PreferNoSchedule"] | None = Field(default=None, description="of the taint; by default all")
 
 
 class Gpu(Strict):
     """Accelerators of a step."""
 
     resource: str = Field(default="nvidia.com/gpu", description="what the cluster calls them")
-    count: int = Field(default=1, ge=1)
+    count: int = Field(default=1, ge=1, description="how many")
 
 
 class Retry(Strict):
     """What happens after a failure. A step that is started again finds finished work in the cache, and training its checkpoint."""
 
-    count: int = Field(default=2, ge=0)
-    first_wait: str = Field(default="30s", pattern=_DURATION)
+    count: int = Field(default=2, ge=0, description="how often it is tried again")
+    first_wait: str = Field(default="30s", pattern=_DURATION, description="before the first time")
     factor: float = Field(default=2.0, ge=1, description="each wait is so many times the one before")
-    longest_wait: str = Field(default="10m", pattern=_DURATION)
+    longest_wait: str = Field(default="10m", pattern=_DURATION, description="no wait is longer")
 
 
 class Step(Strict):
     """One step, or what holds for all that do not say otherwise. What is left out is the cluster's default."""
 
-    image: str | None = None
+    image: str | None = Field(default=None, description="of the container; by default the project's own for the step")
     cpu: str | None = Field(default=None, description="cores asked for, such as 2 or 500m")
-    cpu_limit: str | None = None
+    cpu_limit: str | None = Field(default=None, description="most cores")
     memory: str | None = Field(default=None, description="asked for, such as 4Gi")
-    memory_limit: str | None = None
-    gpu: Gpu | None = None
+    memory_limit: str | None = Field(default=None, description="most memory; a step that takes more is killed")
+    gpu: Gpu | None = Field(default=None, description="accelerators; `{}` is one from NVIDIA")
     shared_memory: str | None = Field(default=None, description="size of /dev/shm, which several GPUs talk through; a container has 64 MB")
-    node_selector: dict[str, str] | None = None
-    tolerations: list[Toleration] | None = None
-    timeout_seconds: int | None = Field(default=None, ge=1)
-    retry: Retry | None = None
+    node_selector: dict[str, str] | None = Field(default=None, description="labels that its node must have")
+    tolerations: list[Toleration] | None = Field(default=None, description="taints that it puts up with")
+    timeout_seconds: int | None = Field(default=None, ge=1, description="after which it is ended")
+    retry: Retry | None = Field(default=None, description="what happens after a failure")
 
 
 class Profile(Strict):
@@ -68,19 +68,19 @@ class Profile(Strict):
 
     host: str | None = Field(default=None, description="address of the KFP API; by default what kfp finds, such as KF_PIPELINES_ENDPOINT")
     namespace: str | None = Field(default=None, description="of a multi-user installation")
-    experiment: str = "pawflow"
+    experiment: str = Field(default="pawflow", description="of Kubeflow, that runs are listed under")
     pipeline_root: str | None = Field(default=None, description="where artifacts lie, such as s3://bucket/runs")
-    service_account: str | None = None
+    service_account: str | None = Field(default=None, description="that tasks run as")
     cache_volume: str | None = Field(default=None, description="persistent volume claim (ReadWriteMany) for pawflow's own cache")
     cache: bool = Field(default=False, description="whether KFP's cache is on too; it hardly ever hits, because every task is told its run")
     env: dict[str, str] = Field(default_factory=dict, description="for every task")
     secrets: dict[str, dict[str, str]] = Field(
         default_factory=dict, description="for every task: name of a Kubernetes secret -> its key -> environment variable"
     )
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    image_pull_secrets: list[str] = Field(default_factory=list)
-    defaults: Step = Step()
-    steps: dict[StepName, Step] = Field(default_factory=dict)
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(default=None, description="of the tasks' images")
+    image_pull_secrets: list[str] = Field(default_factory=list, description="names of secrets for a private registry of images")
+    defaults: Step = Field(default=Step(), description="what holds for every step")
+    steps: dict[StepName, Step] = Field(default_factory=dict, description="what holds for one, by its name, before `defaults`")
 
     def step(self, name: StepName) -> Step:
         """What holds for a step: its own fields, and the defaults for the others."""

@@ -17,9 +17,19 @@ from components.evaluate.report.words import state_count
 from pipeline.local import LocalRun
 
 
-def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal) -> None:
-    """Print the candidates, the verdict and the next commands."""
+def describe(run: LocalRun) -> dict[str, Any]:
+    """What came of a run, for scripts: `model`, `version`, `candidate`, `promoted`, `verdict` (the sentence), `folder`, `seconds`."""
     verdict = _read(run.folder, "verdict.json")
+    said = {"model": verdict["model"], "version": verdict["version"], "candidate": verdict["candidate"], "promoted": verdict["promote"]}
+    return {**said, "verdict": verdict["reason"], "folder": str(run.folder), "seconds": round(run.seconds, 1)}
+
+
+def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal, *, quiet: bool = False) -> None:
+    """Print the candidates, the verdict, where to read more and the next commands; if `quiet`, the verdict alone."""
+    verdict = _read(run.folder, "verdict.json")
+    if quiet:
+        _show_verdict(verdict, terminal)
+        return
     evaluation = _read(run.folder, "metrics.json")
     winner = verdict["candidate"]
     records = {_name(path): read_record(path.parent).metrics for path in run.folder.rglob("candidate.json")}
@@ -51,10 +61,25 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal) -> None:
     legend = "95 %: interval of the accuracy. ms: one photo on one thread, decoding apart. CPU s: training, all cores."
     terminal.print(legend, style="dim", soft_wrap=True)
     terminal.print(f"\n[bold]Headline:[/bold] {escape(_state_headline(evaluation, winner))}", highlight=False, soft_wrap=True)
-    terminal.print(f"\n[bold]Verdict:[/bold] {escape(verdict['reason'])}", highlight=False, soft_wrap=True)
-    terminal.print(f"Whole run: {run.seconds:.0f} s. Log: {escape(str(run.folder / 'pipeline.log'))}\n", highlight=False, soft_wrap=True)
+    terminal.print()
+    _show_verdict(verdict, terminal)
+    terminal.print(f"Whole run: {run.seconds:.0f} s\n", highlight=False)
+    for name, path in _list_pages(run.folder).items():
+        terminal.print(f"  {name:12} {escape(path.absolute().as_uri())}", highlight=False, soft_wrap=True)
+    terminal.print()
     for command, purpose in _next_commands(verdict["model"], has_champion=bool(verdict["promote"] or verdict["champion_before"])).items():
         terminal.print(f"  [cyan]{command}[/cyan]", f"[dim]# {purpose}[/dim]", highlight=False, soft_wrap=True)
+
+
+def _show_verdict(verdict: dict[str, Any], terminal: Terminal) -> None:
+    terminal.print(f"[bold]Verdict:[/bold] {escape(verdict['reason'])}", highlight=False, soft_wrap=True)
+
+
+def _list_pages(folder: Path) -> dict[str, Path]:
+    """What there is to read of a run; steps that found their work done have linked it here too."""
+    found = {"evaluation": "evaluate/*/report.html", "labels": "evaluate/*/suspects.html", "dataset": "fuse/*/report.html"}
+    pages = {name: next(folder.glob(f"*/{pattern}"), None) for name, pattern in found.items()}
+    return {name: path for name, path in pages.items() if path} | {"log": folder / "pipeline.log"}
 
 
 def _state_headline(evaluation: dict[str, Any], winner: str) -> str:
@@ -66,6 +91,7 @@ def _state_headline(evaluation: dict[str, Any], winner: str) -> str:
 def _next_commands(model: str, *, has_champion: bool) -> dict[str, str]:
     commands = {"make ui": "browse runs, figures and the registered model"}
     if has_champion:
+        commands[f"make web MODEL={model}"] = "a page for photos, and an API, on port 5002"
         commands[f"make serve MODEL={model}"] = f"the MLflow endpoint of models:/{model}@champion, on port 5001"
         commands[f".venv/bin/python -m pipeline predict PHOTO.jpg --model {model}"] = "classify a photo"
     return commands

@@ -31,16 +31,18 @@ class Strict(BaseModel):
 class Target(Strict):
     """A value of a training metric that is good enough."""
 
-    metric: Monitor = "val_accuracy"
-    value: float
+    metric: Monitor = Field(default="val_accuracy", description="which")
+    value: float = Field(description="from which training ends")
 
 
 class Candidate(Strict):
     """One network and how it is trained."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
-    architecture: str
-    mode: Mode
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="of the candidate, and of its run in MLflow")
+    architecture: str = Field(description="the network; components/train/README.md lists them")
+    mode: Mode = Field(
+        description="`frozen`: only a head is fitted; `fine_tune`: head, then the last layers; `scratch`: all layers, from nothing"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="of the architecture; see components/train/models")
     input_size: int | None = Field(default=None, ge=16, le=1024, description="pixels; the network resizes to this side before all else")
     augment: bool = Field(default=True, description="train on varied images too: `frozen` on the stored views, others on the fly")
@@ -63,15 +65,17 @@ class Candidate(Strict):
         description="`fine_tune`: prefix of the first layer that learns after the head, or the number of last layers; "
         "by default the architecture's last block",
     )
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, description="images of one step of the optimiser")
     optimizer: Optimizer = Field(default="adam", description="`sgd` has Nesterov momentum 0.9")
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0, description="of the whole network, or of the head before unfreezing")
     fine_tune_rate: float = Field(default=1e-4, gt=0, description="`fine_tune`: learning rate after unfreezing")
     schedule: Schedule = Field(default="cosine", description="of the rate; `step_decay`: x 0.1 every 5 epochs; `one_cycle`: up, then down")
     weight_decay: float = Field(default=0.0, ge=0, lt=1, description="decoupled from the gradient")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of each training label that all classes share")
     ema: float = Field(default=0.0, ge=0, lt=1, description="momentum of an average of the weights that takes their place; 0 for none")
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        default="float32", description="of gradient training; what is saved is always float32"
+    )
     jit_compile: bool = Field(default=False, description="compile the training step with XLA")
     monitor: Monitor = Field(default="val_loss", description="what decides on the best epoch and on stopping early")
     patience: int = Field(default=4, ge=1, description="epochs without a better `monitor` before training stops")

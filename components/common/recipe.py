@@ -29,7 +29,7 @@ LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error"})
 class Place(Strict):
     """Where an archive can be had; which of the fields a provider needs, components/download/sources says."""
 
-    provider: str
+    provider: str = Field(description="who serves it; components/download/README.md lists them")
     url: str | None = Field(default=None, description="`http`: of the archive; `s3`: s3://bucket/archive.zip or s3://bucket/prefix/")
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="of the archive; `http` needs it, `s3` checks it")
     endpoint: str | None = Field(default=None, description="`s3`: address of the service; by default AWS_ENDPOINT_URL_S3, else Amazon's")
@@ -41,8 +41,8 @@ class Place(Strict):
 class Source(Place):
     """One archive of images: where it comes from and how it is laid out inside."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    layout: str = "class_folders"
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="of the source; an archive of yours is named like it")
+    layout: str = Field(default="class_folders", description="how labels are found in it; components/fuse/README.md lists them")
     fallbacks: tuple[Place, ...] = Field(default=(), description="other places of the same archive, tried in this order")
     labels: dict[str, str] | None = Field(default=None, description="label in the archive -> class; labels left out are not used")
 
@@ -55,7 +55,7 @@ class Sources(Strict):
     )
     limit: int | None = Field(default=None, ge=24, description="use at most this many images of each source, chosen by hash")
     previous: Path | None = Field(default=None, description="folder of an earlier dataset, whose images keep their splits")
-    archives: tuple[Source, ...] = Field(min_length=1)
+    archives: tuple[Source, ...] = Field(min_length=1, description="the sources; their images are fused into one dataset")
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Sources:
@@ -66,15 +66,15 @@ class Sources(Strict):
 class Split(Strict):
     """Shares of the groups that go to validation and test; training gets the rest."""
 
-    validation: float = Field(default=0.15, gt=0, lt=0.5)
-    test: float = Field(default=0.15, gt=0, lt=0.5)
+    validation: float = Field(default=0.15, gt=0, lt=0.5, description="share that chooses: the winner, the best epoch, the temperature")
+    test: float = Field(default=0.15, gt=0, lt=0.5, description="share that judges, and that nothing is chosen by")
 
 
 class Augment(Strict):
     """How training images are varied; all ranges are symmetric and drawn uniformly."""
 
     views: int = Field(default=1, ge=0, le=16, description="stored variants of each training image, for `frozen` training")
-    flip: bool = True
+    flip: bool = Field(default=True, description="mirror half of them; not for letters, digits, or what has a left and a right")
     rotate: float = Field(default=0.0, ge=0, le=180, description="degrees")
     crop: float = Field(default=0.0, ge=0, lt=0.9, description="largest share of each side that is cut away")
     shift: float = Field(default=0.0, ge=0, lt=0.5, description="share of the side")
@@ -93,7 +93,7 @@ class Gate(Strict):
     A change for the worse counts where it is larger than its margin and larger than chance.
     """
 
-    metric: Metric = "accuracy"
+    metric: Metric = Field(default="accuracy", description="what challenger and champion are compared by, on the test split")
     floor: float = Field(
         default=0.5, description="worst value of the metric that a champion may have; the lower bound of its interval counts"
     )
@@ -123,25 +123,25 @@ class Gate(Strict):
 class Recipe(Strict):
     """One experiment. A name and sources are enough: the rest has defaults that suit a few hundred photos or more."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", description="of the experiment in MLflow")
     model: str = Field(
         default="",
         pattern=r"^[a-z0-9][a-z0-9-]*$",
         description="registered model that the winner becomes a version of; by default the name",
     )
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="of the split, and of whatever else is drawn")
     image_size: int = Field(default=224, ge=32, le=512, description="pixels; images become a square of this side")
     resize: Literal["squeeze", "pad", "centre_crop"] = Field(default="squeeze", description="how; serving does the same")
-    sources: Sources
+    sources: Sources = Field(description="where images come from")
     decisions: Path | None = Field(default=None, description="decisions.yaml: single images to keep, drop or relabel")
-    split: Split = Split()
+    split: Split = Field(default=Split(), description="shares of validation and test")
     balance: Literal["none", "undersample", "sources"] = Field(
         default="none", description="of the classes, in the training split only; `sources`: within each source"
     )
     weights: Weights = Field(
         default="none", description="of training images: classes count alike; `source`: so do the sources within each class"
     )
-    augment: Augment = Augment()
+    augment: Augment = Field(default=Augment(), description="how training images are varied")
     candidates: tuple[Candidate, ...] = Field(default=_DEFAULT_CANDIDATES, min_length=1, description="an entry with `grid` is many")
     parallelism: int = Field(default=0, ge=0, le=64, description="most candidates that train at once on a cluster; 0 for no limit")
     select: Metric = Field(default="accuracy", description="metric on the validation split that chooses the winner")
@@ -152,7 +152,7 @@ class Recipe(Strict):
     not_sure_share: float = Field(
         default=0.05, ge=0, le=0.5, description="share of the validation photos that may be answered `not_sure`; it sets the thresholds"
     )
-    gate: Gate = Gate()
+    gate: Gate = Field(default=Gate(), description="what a challenger must show before it may serve")
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Recipe:

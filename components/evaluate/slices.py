@@ -87,12 +87,12 @@ def choose_headline(images: pd.DataFrame) -> Headline:
     for columns, words, caveat in (
         (sources[0] | backbones[0], f"{sources[1]} and {backbones[1]}", ""),
         (sources[0], sources[1].rstrip(","), "pretrained networks have probably seen these images, so the figure may be too good"),
-        (backbones[0], backbones[1], "every class has a source of its own, so the figure may be about sources and not about animals"),
+        (backbones[0], backbones[1], "every class has a source of its own, so the figure may be about sources and not about classes"),
     ):
         headline = Headline(columns, words, caveat)
         if images.loc[headline.select(images), "label"].nunique() > 1:
             return headline
-    return Headline({}, "of every kind", "no kind of image has every class, so the figure may be about sources and not about animals")
+    return Headline({}, "of every kind", "no kind of image has every class, so the figure may be about sources and not about classes")
 
 
 def _quarter(values: NDArray[np.float64]) -> tuple[list[str], dict[str, str]]:

@@ -48,11 +48,16 @@ LEVELS = (
     (0.0, "none"),
 )
 ADVICE = {
-    "severe": "scores on all images say little about animals: judge by the un-confounded slice, and train on sources that hold every class",
+    "severe": "a score on all images says little: judge by the un-confounded slice, and train on sources that hold every class",
     "strong": "part of any score can be the source: judge by the un-confounded slice, and set `weights: source` or `balance: sources`",
     "slight": "the files differ a little between classes, as they do within one collection; compare with the un-confounded slice",
     "none": "the files do not tell the class",
 }
+#: Where all images are of one source, there is no other to judge by.
+_ADVICE_ALONE = (
+    "the files of the classes were made in different ways (size, format, encoder): collect the classes alike, or, where "
+    "the difference belongs to what they show, set gate.confounding=report"
+)
 
 _NUM_FOLDS = 5
 _MOST_IMAGES = 20_000
@@ -83,7 +88,7 @@ def audit(dataset: Dataset, seed: int) -> dict[str, object]:
             folds = _fold(numbers, rows.loc[chosen, "group"], seed)
             for kind, table in features.items():
                 probes[name.format(kind)] = _probe(table[chosen].to_numpy(np.float32), numbers, folds, seed)
-    level, finding = state_finding(probes)
+    level, finding = state_finding(probes, rows["source"].nunique())
     say(f"audit: {finding}")
     counts = dataset.manifest.dropna(subset=["split"]).groupby(["source", "label"]).size().unstack(fill_value=0)
     return {"level": level, "finding": finding, "probes": probes, "images": counts.to_dict("index")}
@@ -96,7 +101,12 @@ def flatten(report: dict[str, object]) -> dict[str, float]:
     return {f"audit.{name}": answer["auc"] for name, answer in probes.items()}
 
 
-def state_finding(probes: dict[str, dict[str, object]]) -> tuple[str, str]:
+def advise(level: str, num_sources: int) -> str:
+    """What follows from a level."""
+    return _ADVICE_ALONE if level in ("severe", "strong") and num_sources == 1 else ADVICE[level]
+
+
+def state_finding(probes: dict[str, dict[str, object]], num_sources: int) -> tuple[str, str]:
     """How bad it is, in a word and in a sentence."""
     asked = probes.get("class_from_file")
     if asked is None:
@@ -111,10 +121,8 @@ def state_finding(probes: dict[str, dict[str, object]]) -> tuple[str, str]:
         name.removeprefix("source_from_file."): answer["auc"] for name, answer in probes.items() if name.startswith("source_from_file.")
     }
     compared += "".join(f"; the source of a {label} is told with {auc:.3f}" for label, auc in told.items())
-    return (
-        level,
-        f"file metadata alone tells the class with AUC {value:.3f} (n = {asked['n']}){compared}. Confounding: {level}; {ADVICE[level]}.",
-    )
+    told_by = f"file metadata alone tells the class with AUC {value:.3f} (n = {asked['n']}){compared}"
+    return level, f"{told_by}. Confounding: {level}; {advise(level, num_sources)}."
 
 
 def find_unconfounded(manifest: pd.DataFrame, classes: list[str]) -> pd.Series:

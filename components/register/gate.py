@@ -169,6 +169,9 @@ def _check_parity(challenger: Challenger, rule: Gate) -> Check:
     )
 
 
+_REMEDY = "Collect the classes alike, or accept a score that the files may explain: gate.confounding=report"
+
+
 def _check_confounding(challenger: Challenger, rule: Gate) -> Check:
     found = challenger.confounding
     if rule.confounding == "report" or found.level in ("none", "slight"):
@@ -176,7 +179,7 @@ def _check_confounding(challenger: Challenger, rule: Gate) -> Check:
     counted = f"{found.num_clean} of {found.num_images} test images"
     if found.num_clean < rule.min_images:
         statement = f"confounding is {found.level}, and only {counted} do not give their class away by their file or source; at least"
-        return Check("confounding", False, f"{statement} {rule.min_images} are needed, since a score on the others says nothing")
+        return Check("confounding", False, f"{statement} {rule.min_images} are needed, since a score on the others says nothing. {_REMEDY}")
     gap = found.gap
     if gap is not None and not _is_harmless(-gap.difference.value, -gap.difference.low, rule.max_gap):
         statement = f"of {gap.label}, {100 * gap.difference.value:.1f} points more are recognised where the source gives the class away"

@@ -14,4 +14,4 @@ def run(*, recipe: RecipeOption, job: JobOption) -> None:
     experiment = load_recipe(recipe)
     with labelled("start"):
         run_id = tracking.open_pipeline_run(job, experiment, describe_code())
-        say(f"recipe {experiment.name}, {len(experiment.candidates)} candidates, MLflow run {run_id}")
+        say(f"recipe {experiment.name}, candidates: {len(experiment.candidates)}, MLflow run {run_id}")

@@ -79,15 +79,16 @@ def calibrate(network: keras.Model, dataset: Dataset, not_sure_share: float) -> 
 def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
     """The temperature with the least log-loss.
 
-    As in Platt, "Probabilistic outputs for support vector machines" (1999), each class gets one imagined image, about which nothing is
-    known: a network that is right on every image of few would otherwise be told to be certain.
+    As in Platt, "Probabilistic outputs for support vector machines" (1999), two imagined images about which nothing is known are added,
+    shared evenly by the classes: a network that is right on every image of few would otherwise be told to be certain. One for each class,
+    which is the same for two, would outweigh the real ones where classes are many.
 
     Args:
         logits: What enters the softmax, shape (n, num_classes).
         labels: Class numbers, shape (n,).
     """
     num_images, num_classes = logits.shape
-    targets = (np.eye(num_classes)[labels] * num_images + 1) / (num_images + num_classes)
+    targets = (np.eye(num_classes)[labels] * num_images + 2 / num_classes) / (num_images + 2)
 
     def loss(log_temperature: float) -> float:
         return float(-(targets * log_softmax(logits / np.exp(log_temperature), axis=1)).sum())

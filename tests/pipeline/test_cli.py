@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+import io
+import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console as Terminal
+from typer.main import get_command
 
 from components.common.errors import PawflowError
-from pipeline.catalog import find_recipe
+from components.common.progress import MARK
+from pipeline.__main__ import EXIT_CODES, app
+from pipeline.catalog import find_recipe, list_recipes
+from pipeline.console import Console
 from pipeline.versions import require_kfp
+from tests.docs.reading import parse
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,6 +62,48 @@ def test_user_errors_are_one_message_and_exit_code_2() -> None:
 
 def test_recipes_are_listed() -> None:
     assert "flagship" in run_cli("recipes").stdout
+    assert sorted(json.loads(run_cli("recipes", "--json").stdout)) == list_recipes()
+
+
+def list_commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    group: Any = command or get_command(app)
+    for name, one in group.commands.items():
+        if hasattr(one, "commands"):
+            yield from list_commands(one, (*path, name))
+        else:
+            yield (*path, name), one
+
+
+@pytest.mark.parametrize(("path", "command"), list(list_commands()), ids=lambda part: " ".join(part) if isinstance(part, tuple) else "")
+def test_the_help_of_a_command_teaches_by_examples_that_are_right(path: tuple[str, ...], command: Any) -> None:
+    _, *examples = re.split(r"Examples?: ", command.help)
+    lines = [" ".join(line.split()) for example in examples for line in re.split(r";\s", example)]
+    assert lines
+    for line in lines:
+        words = shlex.split(line)
+        assert words[: 3 + len(path)] == ["python", "-m", "pipeline", *path]
+        parse(command, words[3 + len(path) :])
+
+
+def test_exit_codes_are_those_of_the_help() -> None:
+    said = run_cli("--help")
+    assert said.returncode == 0
+    for code in EXIT_CODES:
+        assert f"Exit code {code}:" in said.stdout
+    assert run_cli("run", "--colour", "red").returncode == 2
+    assert run_cli("registry", "history").returncode == 2
+    broken = "import sys, pipeline.__main__ as it; it.list_recipes = None; sys.argv[1:] = ['recipes']; it.main()"
+    assert subprocess.run([sys.executable, "-c", broken], capture_output=True, cwd=ROOT).returncode == 1
+
+
+def test_a_quiet_run_shows_errors_alone() -> None:
+    shown, log = io.StringIO(), io.StringIO()
+    console = Console(Terminal(file=shown), log, only_errors=True)
+    console.write(f"{MARK}fuse| done in 2 s\n{MARK}fuse| error: the disk is full\n")
+    assert "done in" not in shown.getvalue()
+    assert "the disk is full" in shown.getvalue()
+    assert "done in" in log.getvalue()
+    assert console.num_errors == 1
 
 
 def test_predict_without_a_champion_says_how_to_get_one() -> None:

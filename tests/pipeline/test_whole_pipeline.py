@@ -216,10 +216,13 @@ def test_mlflow_run_enters_through_the_project_file(finished: tuple[Workspace, s
 
 def test_a_second_run_reuses_everything_and_a_tie_keeps_the_champion(finished: tuple[Workspace, str]) -> None:
     workspace, _ = finished
-    result = workspace.run("pipeline", "run", "--recipe", "sample", "--smoke")
+    result = workspace.run("pipeline", "run", "--recipe", "sample", "--smoke", "--json")
     assert result.returncode == 0
-    assert result.stdout.count("reused in") == 7
-    assert "Verdict: kept the champion" in result.stdout
+    assert result.stderr.count("reused in") == 7
+    assert "Verdict: kept the champion" in result.stderr
+    said = json.loads(result.stdout)
+    assert (said["model"], said["version"], said["promoted"]) == (MODEL, "2", False)
+    assert Path(said["folder"]).is_dir()
     assert (workspace.alias("champion"), workspace.alias("challenger")) == ("1", "2")
 
 
@@ -233,9 +236,10 @@ def test_a_damaged_archive_ends_with_one_message_and_the_champion_stays(finished
     damaged[len(damaged) // 2] ^= 0xFF
     (data / "dogs-vs-cats.zip").write_bytes(damaged)
     before = workspace.alias("champion")
-    result = workspace.run("pipeline", "run", "--recipe", "sample", "--smoke", f"sources.root={data}")
+    result = workspace.run("pipeline", "run", "--recipe", "sample", "--smoke", "--quiet", f"sources.root={data}")
     assert result.returncode == 2
     output = result.stdout + result.stderr
+    assert "done in" not in output
     assert output.count("is not a readable zip or tar archive") == 1
     assert "fetch it again" in output
     assert "Traceback" not in output
@@ -260,4 +264,4 @@ def test_a_stopped_run_ends_at_once_and_says_how_to_continue(finished: tuple[Wor
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 128 + signal.SIGINT
-    assert output.strip().endswith("the same command continues from there.")
+    assert output.strip().endswith("to continue: .venv/bin/python -m pipeline run --recipe sample seed=7")

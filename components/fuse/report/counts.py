@@ -9,7 +9,7 @@ import pandas as pd
 
 from components.common.album import Album
 from components.common.dataset import SPLITS, Dataset
-from components.fuse.audit import ADVICE
+from components.fuse.audit import ADVICE, advise
 
 #: Why images of a status are in no split.
 MEANING = {
@@ -86,8 +86,9 @@ def list_findings(dataset: Dataset) -> list[dict[str, str]]:
     report: dict[str, Any] = dataset.report
     manifest = dataset.manifest
     level = {"severe": "bad", "strong": "bad", "slight": "warn", "none": "good"}.get(report["audit"]["level"], "warn")
-    verdict = ADVICE.get(report["audit"]["level"], report["audit"]["finding"])
-    findings = [(level, f"Confounding of class and source: {report['audit']['level']}; {verdict}.", "audit")]
+    found, num_sources = report["audit"]["level"], len(report["audit"]["images"])
+    verdict = advise(found, num_sources) if found in ADVICE else report["audit"]["finding"]
+    findings = [(level, f"Confounding of class and source: {found}; {verdict}.", "audit")]
     if report["conflicts"]:
         findings.append(("warn", f"Pictures under different labels: {len(report['conflicts']):,}. A decision settles each.", "twice"))
     suspects = report["suspects"]

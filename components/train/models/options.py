@@ -24,21 +24,21 @@ PretrainedName = Literal[
 class Convolutions(Strict):
     """What plain convolutional networks have in common."""
 
-    activation: Activation = "relu"
-    kernel_initializer: Initializer = "glorot_uniform"
+    activation: Activation = Field(default="relu", description="after each convolution and dense layer")
+    kernel_initializer: Initializer = Field(default="glorot_uniform", description="from what the first weights are drawn")
     bias_initializer: float = Field(default=0.0, description="every bias starts at this number")
-    batch_norm: bool = True
+    batch_norm: bool = Field(default=True, description="after each convolution")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="share of the values hidden after each pooling while training")
 
 
 class SimpleCnn(Convolutions):
     """Options of `simple_cnn`."""
 
-    conv_layers: int = Field(default=4, ge=1, le=8)
+    conv_layers: int = Field(default=4, ge=1, le=8, description="convolutions, each with pooling behind it")
     layer_size: int = Field(default=16, ge=1, le=1024, description="channels of the first convolution, and units of each dense layer")
     growth: float = Field(default=2.0, ge=1, le=4, description="each convolution has so many times the channels of the one before")
-    dense_layers: int = Field(default=0, ge=0, le=8)
-    grayscale: bool = False
+    dense_layers: int = Field(default=0, ge=0, le=8, description="before the head, at every position")
+    grayscale: bool = Field(default=False, description="drop the colours first")
 
 
 class ConvBlocks(Convolutions):
@@ -56,20 +56,22 @@ class FastResnet(Strict):
     depth: int = Field(default=1, ge=0, le=8, description="convolutions of each stage after the one that widens it")
     residual: bool = Field(default=True, description="add what came into those convolutions to what comes out")
     patch: int = Field(default=1, ge=1, le=16, description="side of the square of pixels that the stem makes one position of")
-    activation: Activation = "swish"
+    activation: Activation = Field(default="swish", description="after each convolution")
     scale: float = Field(default=1.0, gt=0, description="factor of the features before the head; less than 1 calms large learning rates")
 
 
 class Pretrained(Strict):
     """Options of a network that has pretrained weights; training mode `scratch` implies `random`."""
 
-    weights: Literal["imagenet", "random"] = "imagenet"
+    weights: Literal["imagenet", "random"] = Field(default="imagenet", description="what training starts from")
 
 
 class Concatenation(Pretrained):
     """Options of `concatenation`."""
 
-    of: list[PretrainedName] = Field(default=["efficientnet_lite0", "efficientnet_lite2"], min_length=2)
+    of: list[PretrainedName] = Field(
+        default=["efficientnet_lite0", "efficientnet_lite2"], min_length=2, description="the networks, side by side"
+    )
 
     @field_validator("of")
     @classmethod

@@ -87,14 +87,20 @@ def test_what_a_file_says_of_its_making_is_kept(tmp_path: Path, recipe: Recipe) 
 
 @pytest.mark.parametrize(("value", "level"), [(1.0, "severe"), (0.9, "severe"), (0.8, "strong"), (0.65, "slight"), (0.56, "none")])
 def test_the_finding_has_words_for_every_figure(value: float, level: str) -> None:
-    found, sentence = state_finding({"class_from_file": {"auc": value, "n": 100}, "class_from_file.here": {"auc": 0.561, "n": 50}})
+    found, sentence = state_finding({"class_from_file": {"auc": value, "n": 100}, "class_from_file.here": {"auc": 0.561, "n": 50}}, 2)
     assert found == level
     assert f"AUC {value:.3f} (n = 100); within here alone 0.561" in sentence
     assert LEVELS[-1][0] == 0.0
 
 
 def test_too_few_images_are_not_judged() -> None:
-    assert state_finding({})[0] == "unknown"
+    assert state_finding({}, 2)[0] == "unknown"
+
+
+def test_a_source_that_is_alone_is_not_compared_with_others() -> None:
+    _, alone = state_finding({"class_from_file": {"auc": 0.8, "n": 100}}, 1)
+    assert "set gate.confounding=report" in alone
+    assert "source" not in alone.split("Confounding")[1]
 
 
 def test_the_unconfounded_slice_is_of_sources_with_every_class(dataset: Dataset) -> None:

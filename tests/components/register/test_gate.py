@@ -62,7 +62,7 @@ def confounded(num_clean: int, gap: Difference | None = None) -> Challenger:
         (replace(GOOD, parity=math.nan), None, False, "differ by nan"),
         # The source of a photo must not carry the model.
         (confounded(49), None, False, "only 49 of 200 test images do not give their class away"),
-        (confounded(0), None, False, "only 0 of 200"),
+        (confounded(0), None, False, "only 0 of 200 .* gate.confounding=report"),
         (confounded(50), None, True, "promoted"),
         (confounded(100, Difference(0.15, 0.06, 0.24)), None, False, "of dog, 15.0 points more .* the source carries the model"),
         (confounded(100, Difference(0.15, -0.01, 0.31)), None, True, "promoted"),

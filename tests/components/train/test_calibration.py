@@ -20,10 +20,11 @@ def test_the_temperature_that_spoilt_the_scores_is_found(temperature: float, num
     assert fit_temperature(temperature * logits, labels) == pytest.approx(temperature, rel=0.12)
 
 
-def test_a_network_that_is_right_on_few_images_is_not_told_to_be_certain() -> None:
-    logits = np.tile([-1.0, 1.0], (20, 1))
-    sure = softmax(logits / fit_temperature(logits, np.ones(20, np.int64)), axis=1)[0, 1]
-    assert sure == pytest.approx(21 / 22, abs=0.01)
+@pytest.mark.parametrize("num_classes", [2, 5, 100])
+def test_a_network_that_is_right_on_few_images_is_not_told_to_be_certain(num_classes: int) -> None:
+    logits = np.tile([1.0] + (num_classes - 1) * [-1.0], (20, 1))
+    sure = softmax(logits / fit_temperature(logits, np.zeros(20, np.int64)), axis=1)[0, 0]
+    assert sure == pytest.approx((20 + 2 / num_classes) / 22, abs=0.01)
 
 
 def build() -> keras.Model:

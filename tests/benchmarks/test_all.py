@@ -1,0 +1,74 @@
+"""That one command runs the benchmarks, keeps what they say and what they ran on, and draws it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import BENCHMARKS, describe_environment, main, run_benchmark
+from benchmarks.picture import _LIMITS, _OTHERS, draw_results
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_environment_is_told_without_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAWFLOW_DATA", "/somewhere/private")
+    told = describe_environment()
+    assert told["cores"] >= 1
+    assert told["processor"]
+    assert len(told["commit"].split("-")[0]) == 40
+    assert set(told["versions"]) >= {"keras", "onnxruntime", "mlflow"}
+    assert told["data"] is True
+    assert "private" not in json.dumps(told)
+
+
+def test_a_benchmark_that_fails_is_kept_as_such() -> None:
+    failed = run_benchmark(["-c", "print('half'); raise SystemExit(3)"])
+    assert failed["failed"] == "exit code 3"
+    assert run_benchmark(["-c", "print('table'); print('{\"ratio\": 2}')"])["figures"] == {"ratio": 2}
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["speed"]) == 2
+    assert "data, training, serving" in capsys.readouterr().err
+
+
+def test_the_picture_shows_what_there_is_and_says_of_what(tmp_path: Path) -> None:
+    figures = {"ratio_cleanvision": 6.5, "ratio_to_floor": 1.3, "cpu_ratio_scratch": 5.4, "cpu_ratio_scratch_is_a_lower_bound": True}
+    environment = {"processor": "a chip", "cores": 2, "date": "2026-11-21T00:00:00", "commit": "abc"}
+    found = {
+        "environment": environment,
+        "benchmarks": {"data": {"figures": figures}, "training": {"figures": figures}, "serving": {"failed": ""}},
+    }
+    draw_results(found, tmp_path / "picture.svg")
+    first = (tmp_path / "picture.svg").read_bytes()
+    assert b"a chip, 2 cores; 2026-11-21, abc" in first
+    assert b"CleanVision" in first
+    assert b"at least" in first
+    assert b"LitServe" not in first
+
+
+def test_every_figure_of_the_picture_is_one_that_a_benchmark_prints() -> None:
+    for benchmark, key in (*_OTHERS, *_LIMITS):
+        assert benchmark in BENCHMARKS
+        source = (ROOT / "benchmarks" / f"{benchmark}.py").read_text()
+        # Some keys are put together of a part and the name of a peer.
+        assert key in source or key.removesuffix("_gateway").removeprefix("cpu_ratio_") in source, key
+
+
+@pytest.mark.benchmark
+def test_one_command_runs_them(tmp_path: Path) -> None:
+    settings = {"PAWFLOW_BENCHMARK_SIZES": "60,90", "PAWFLOW_BENCHMARK_REPETITIONS": "1", "PAWFLOW_BENCHMARK_WITHOUT_PEERS": "1"}
+    settings |= {"PAWFLOW_BENCHMARK_DRAWN": "48", "PAWFLOW_BENCHMARK_BUDGET": "5", "PAWFLOW_BENCHMARK_RESULTS": str(tmp_path)}
+    environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT), "PAWFLOW_DATA": str(tmp_path)}
+    subprocess.run([sys.executable, "-m", "benchmarks", "data", "training"], env=environment, check=True, cwd=ROOT)
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert "exponent_fuse" in found["benchmarks"]["data"]["figures"]
+    assert "cpu_ratio_frozen" in found["benchmarks"]["training"]["figures"]
+    assert found["environment"]["settings"]["PAWFLOW_BENCHMARK_SIZES"] == "60,90"
+    assert b"Keras" in (tmp_path / "benchmarks.svg").read_bytes()
