@@ -73,6 +73,10 @@ test-benchmarks: .venv/.ready ## Each benchmark on a handful of drawings, in min
 test-load: .venv/.ready ## The gateway under load and abuse, in minutes (PAWFLOW_LOAD_SECONDS=120)
 	$(BIN)/python -m pytest -s -m load tests/load
 
+.PHONY: test-reliability
+test-reliability: .venv/.ready ## Kill runs, fill disks, stop servers, in half an hour (PAWFLOW_RELIABILITY_SEED=1; after `make stack` with its parts too)
+	$(BIN)/python -m pytest -s -m reliability tests/reliability
+
 .PHONY: bench
 bench: .venv/.ready ## All of them, in hours: benchmarks/results.json with the machine, and a picture (PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks
@@ -122,12 +126,7 @@ format: .venv/.ready ## Format the code
 
 .PHONY: ui
 ui: .venv/.ready ## Open the MLflow UI on http://127.0.0.1:5000 (UI_PORT=5000)
-ifneq ($(filter http%,$(MLFLOW_TRACKING_URI)),)
-	@echo "MLFLOW_TRACKING_URI is a server: open $(MLFLOW_TRACKING_URI)"
-else
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow server --backend-store-uri "$(MLFLOW_TRACKING_URI)" \
-		--no-serve-artifacts --default-artifact-root "$(CURDIR)/mlruns" --host 127.0.0.1 --port $(UI_PORT)
-endif
+	@$(BIN)/python -m pipeline ui --port $(UI_PORT)
 
 .PHONY: serve
 serve: .venv/.ready ## Serve a champion on port 5001 (MODEL=name; default: the newest)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
+import socket
 import sys
 import time
 from dataclasses import asdict
@@ -18,6 +20,7 @@ from rich.markup import escape
 
 from components.common.cli import USER_ERROR
 from components.common.errors import PawflowError
+from components.common.mishaps import explain
 from components.common.progress import track
 from pipeline.catalog import find_recipe, list_recipes, summarise_recipe
 from pipeline.data import commands as data
@@ -274,9 +277,10 @@ def serve(
     from components.common import registry, tracking
     from components.register.endpoint import serving_command, serving_environment
 
+    _require_free(host, port)
+    tracking.require_server()
     chosen = model or registry.newest_champion()
     registry.require_champion(chosen)
-    tracking.configure()
     uri = f"models:/{chosen}@{registry.CHAMPION}"
     typer.echo(f"serving {uri}: POST http://{host}:{port}/invocations (Ctrl-C ends it)")
     command, environment = serving_command(uri, host, port), serving_environment()
@@ -296,6 +300,7 @@ def web(
     from components.common import registry, tracking
     from components.common.store import home
 
+    _require_free(host, port)
     tracking.require_server()
     chosen = model or registry.newest_champion()
     registry.require_champion(chosen)
@@ -304,12 +309,52 @@ def web(
     os.execv(sys.executable, [sys.executable, *gateway])
 
 
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000, host: ListenOn = "127.0.0.1") -> None:
+    """Open the MLflow UI over the runs of this folder, or of the store that MLFLOW_TRACKING_URI names."""
+    from components.common import tracking
+    from components.register.endpoint import serving_environment
+
+    tracking.configure()
+    store = os.environ["MLFLOW_TRACKING_URI"]
+    if store.startswith("http"):
+        typer.echo(f"MLFLOW_TRACKING_URI is a server: open {store}")
+        return
+    _require_free(host, port)
+    command = [
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        store,
+        "--no-serve-artifacts",
+        "--default-artifact-root",
+        str(Path("mlruns").absolute()),
+    ]
+    os.execvpe(command[0], [*command, "--host", host, "--port", str(port)], serving_environment())
+
+
+def _require_free(host: str, port: int) -> None:
+    """Refuse a port that is taken, which the servers would do late and in their own words."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As servers do, so that the remains of earlier connections are no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise PawflowError(f"port {port} of {host} cannot be listened on ({error.strerror}); choose another with --port") from error
+            raise PawflowError(f"port {port} of {host} is taken; stop who listens there, or choose another with --port") from error
+
+
 def main() -> None:
     """Run the command line; a problem that the user can put right ends it with a message and exit code 2."""
     try:
         app(prog_name="python -m pipeline")
-    except PawflowError as error:
-        Terminal(stderr=True).print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
+    except Exception as error:
+        known = explain(error)
+        if known is None:
+            raise
+        Terminal(stderr=True).print(f"[bold red]error:[/bold red] {escape(str(known))}", highlight=False, soft_wrap=True)
         sys.exit(USER_ERROR)
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from components.common.progress import MARK
 
-_STYLES = {"error": "bold red", "done": "green", "reused": "cyan"}
+_STYLES = {"error": "bold red", "failed": "bold red", "done": "green", "reused": "cyan"}
 _LABEL_WIDTH = 34
 
 

@@ -57,6 +57,8 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal, *, quiet: bo
     registered = f"registered as {verdict['model']} version {verdict['version']}"
     terminal.print()
     terminal.print(table)
+    for name, reason in evaluation["failed"].items():
+        terminal.print(f"[bold red]{escape(name)} failed:[/bold red] {escape(reason)}", highlight=False, soft_wrap=True)
     terminal.print(f"* winner by {recipe.select} on the validation split, {registered}", style="dim", soft_wrap=True)
     legend = "95 %: interval of the accuracy. ms: one photo on one thread, decoding apart. CPU s: training, all cores."
     terminal.print(legend, style="dim", soft_wrap=True)

@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from components.common.errors import PawflowError
+from components.common.mishaps import explain
 from components.common.progress import say
 
 Result = TypeVar("Result")
@@ -40,20 +40,18 @@ def quiet_libraries() -> None:
 
 
 def main(run: Callable[..., object]) -> None:
-    """Run a step from the command line; a `PawflowError` ends it with its message and exit code 2."""
-    quiet_libraries()
-    try:
-        typer.run(run)
-    except PawflowError as error:
-        say(f"error: {error}")
-        sys.exit(USER_ERROR)
+    """Run a step from the command line; what the user can put right ends it with a message and exit code 2."""
+    attempt(lambda: typer.run(run))
 
 
 def attempt(run: Callable[[], Result]) -> Result:
-    """Run a step inside a Kubeflow task: the message of a `PawflowError` is printed before the task fails."""
+    """Run a step inside a Kubeflow task: the message of what the user can put right is printed before the task fails."""
     quiet_libraries()
     try:
         return run()
-    except PawflowError as error:
-        say(f"error: {error}")
+    except Exception as error:
+        known = explain(error)
+        if known is None:
+            raise
+        say(f"error: {known}")
         sys.exit(USER_ERROR)

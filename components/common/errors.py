@@ -9,3 +9,7 @@ from __future__ import annotations
 
 class PawflowError(Exception):
     """A problem that the user can put right; the message is shown without a stack trace."""
+
+
+class StoppedError(PawflowError):
+    """A signal asked to stop: nothing is wrong with what was being done, and the same command goes on with it."""

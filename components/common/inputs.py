@@ -6,11 +6,30 @@ Kubeflow passes a folder for each; a person, or `mlflow run`, whose parameters a
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from components.common.candidate import Candidate
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
+from components.common.store import Record, deliver, seal
+
+_CANDIDATE, _FAILURE = "candidate.json", "failed.json"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Outputs of the train step, both by candidate and in the recipe's order.
+
+    Attributes:
+        trained: Their folders.
+        failed: Why there is nothing in the others.
+    """
+
+    trained: dict[str, Path]
+    failed: dict[str, str]
 
 
 def find_outputs(folders: Iterable[Path], marker: str, step: str) -> list[Path]:
@@ -28,16 +47,27 @@ def find_outputs(folders: Iterable[Path], marker: str, step: str) -> list[Path]:
     return found
 
 
-def find_candidates(folders: Iterable[Path], recipe: Recipe) -> dict[str, Path]:
-    """Outputs of the train step by candidate, in the recipe's order.
+def find_candidates(folders: Iterable[Path], recipe: Recipe) -> Outputs:
+    """What became of each of the recipe's candidates.
 
     Raises:
-        PawflowError: They are not exactly the recipe's candidates.
+        PawflowError: They are not exactly the recipe's candidates, or all of them failed.
     """
-    found = {
-        json.loads((folder / "candidate.json").read_text())["name"]: folder for folder in find_outputs(folders, "candidate.json", "train")
-    }
+    found = {json.loads((folder / _CANDIDATE).read_text())["name"]: folder for folder in find_outputs(folders, _CANDIDATE, "train")}
     names = [candidate.name for candidate in recipe.candidates]
     if set(found) != set(names):
         raise PawflowError(f"the folders hold the candidates {sorted(found)}, but recipe {recipe.name} has {sorted(names)}")
-    return {name: found[name] for name in names}
+    failed = {name: json.loads((found[name] / _FAILURE).read_text())["reason"] for name in names if (found[name] / _FAILURE).is_file()}
+    if len(failed) == len(names):
+        raise PawflowError("no candidate could be trained. " + ". ".join(f"{name} failed: {reason}" for name, reason in failed.items()))
+    return Outputs({name: found[name] for name in names if name not in failed}, failed)
+
+
+def deliver_failure(candidate: Candidate, reason: str, destination: Path) -> None:
+    """Put the output of a train step that failed where the caller wants it; never into the store, so that the next run tries again."""
+    with tempfile.TemporaryDirectory(prefix="pawflow-") as name:
+        folder = Path(name)
+        (folder / _CANDIDATE).write_text(candidate.model_dump_json(indent=1))
+        (folder / _FAILURE).write_text(json.dumps({"reason": reason}, indent=1))
+        seal(folder, "train", Record())
+        deliver(folder, destination)

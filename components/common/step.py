@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from components.common import tracking
-from components.common.errors import PawflowError
 from components.common.progress import labelled, say
 from components.common.recipe import Recipe
 from components.common.store import Record, deliver, produce, read_record
@@ -47,13 +45,8 @@ def execute(
     name = f"{step} {subject}".strip()
     with labelled(f"{name} ({position})" if position else name), tracking.step_run(name, recipe, job, system_metrics=system_metrics):
         started = time.perf_counter()
-        try:
-            entry, reused = produce(step, inputs, work)
-            deliver(entry, out)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise PawflowError(f"no space left on the disk while writing {error.filename or out}; free some and run again") from error
-            raise
+        entry, reused = produce(step, inputs, work)
+        deliver(entry, out)
         record = read_record(out)
         tracking.log_record(step, record, out, reused=reused)
         tracking.link_run(out)

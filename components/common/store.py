@@ -131,14 +131,18 @@ def produce(step: str, inputs: Mapping[str, object], work: Callable[[Path], Reco
         partial = shelf / f"{key}.{uuid.uuid4().hex[:8]}.partial"
         partial.mkdir()
         try:
-            record = work(partial)
-            files = {str(path.relative_to(partial)): hash_file(path) for path in _files(partial)}
-            (partial / _INDEX).write_text(json.dumps({"step": step, "files": files, "record": asdict(record)}, indent=1))
+            seal(partial, step, work(partial))
             partial.rename(entry)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
     return entry, False
+
+
+def seal(folder: Path, step: str, record: Record) -> None:
+    """Make a folder the complete output of a step: write what it holds, and what the step reports."""
+    files = {str(path.relative_to(folder)): hash_file(path) for path in _files(folder)}
+    (folder / _INDEX).write_text(json.dumps({"step": step, "files": files, "record": asdict(record)}, indent=1))
 
 
 def _clear_leftovers(shelf: Path) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ import requests
 from filelock import FileLock
 
 from components.common.errors import PawflowError
+from components.common.mishaps import OutageError, explain
 from components.common.recipe import Recipe
 from components.common.store import Record, home
 
@@ -30,6 +31,7 @@ _LINK = "tracking.json"
 _SAMPLING_INTERVAL = 2.0
 #: MLflow refuses longer parameter values.
 _LONGEST_PARAM = 6000
+_LONGEST_TAG = 4000
 #: What a tracking server's refusal means.
 _REFUSALS = {
     401: "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to what it accepts",
@@ -168,7 +170,7 @@ def _terminate(run_id: str, status: str, message: str = "") -> None:
     for child in children:
         client.set_terminated(child.info.run_id, "KILLED")
     if message:
-        client.set_tag(run_id, "pawflow.message", message[:4000])
+        client.set_tag(run_id, "pawflow.message", message[:_LONGEST_TAG])
     client.set_terminated(run_id, status)
 
 
@@ -204,15 +206,37 @@ def step_run(step: str, recipe: Recipe, job: str, *, system_metrics: bool = Fals
     mlflow.set_system_metrics_sampling_interval(_SAMPLING_INTERVAL)  # type: ignore[no-untyped-call]
     injected = os.environ.get("MLFLOW_RUN_ID")
     if injected:
-        with mlflow.start_run(run_id=injected, log_system_metrics=system_metrics):
+        with mlflow.start_run(run_id=injected, log_system_metrics=system_metrics), _reason_noted():
             yield
         return
     parent = find_pipeline_run(job)
     _choose_experiment(recipe)
     name = step.split()[0]
     tags = {"pawflow.step": name, "pawflow.recipe": recipe.name, "mlflow.source.name": f"components/{name}"}
-    with mlflow.start_run(run_name=step, parent_run_id=parent, tags=tags, log_system_metrics=system_metrics):
+    with mlflow.start_run(run_name=step, parent_run_id=parent, tags=tags, log_system_metrics=system_metrics), _reason_noted():
         yield
+
+
+@contextmanager
+def _reason_noted() -> Iterator[None]:
+    """Write on the open run why it failed, both for programs and for whoever looks at it."""
+    import mlflow
+
+    try:
+        yield
+    except Exception as error:
+        known = explain(error)
+        if known is None:
+            raise
+        if isinstance(known, OutageError):
+            # It has just been waited for in vain; to end this run it would be waited for as long again.
+            os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+        reason = str(known)[:_LONGEST_TAG]
+        with suppress(mlflow.exceptions.MlflowException):
+            mlflow.set_tags({"pawflow.failed": reason, "mlflow.note.content": f"failed: {reason}"})
+        if known is error:
+            raise
+        raise known from error
 
 
 def log_record(step: str, record: Record, folder: Path, *, reused: bool) -> None:
@@ -283,7 +307,7 @@ def log_outcome(job: str, metrics: dict[str, float], tags: dict[str, str]) -> No
     if run_id is not None:
         mlflow.log_metrics(metrics, run_id=run_id)
         for name, value in tags.items():
-            mlflow.MlflowClient().set_tag(run_id, name, value)
+            mlflow.MlflowClient().set_tag(run_id, name, value[:_LONGEST_TAG])
 
 
 def pipeline_tag(job: str, name: str) -> str:

@@ -10,7 +10,9 @@ best `select` on the validation split.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -38,8 +40,18 @@ PREDICTIONS_FILE = "predictions.parquet"
 _JUDGED_SPLITS = ("validation", "test")
 
 
-def evaluate(dataset: Dataset, candidates: dict[str, Path], recipe: Recipe, folder: Path) -> Record:
-    """Judge the candidates (name -> folder) on the validation and test splits of `dataset`."""
+def evaluate(
+    dataset: Dataset, candidates: dict[str, Path], recipe: Recipe, folder: Path, failed: Mapping[str, str] = MappingProxyType({})
+) -> Record:
+    """Judge candidates on the validation and test splits of `dataset`.
+
+    Args:
+        dataset: Output of the fuse step.
+        candidates: Name -> folder of each that was trained.
+        recipe: The experiment.
+        folder: Empty folder for the result.
+        failed: Name -> reason of each that could not be trained, to be listed with the others.
+    """
     images, ranges = describe_images(dataset, recipe)
     exam = Exam(dataset, images, describe_origins(dataset, recipe), choose_headline(images), recipe.seed)
     results: dict[str, Any] = {}
@@ -53,8 +65,8 @@ def evaluate(dataset: Dataset, candidates: dict[str, Path], recipe: Recipe, fold
         say(f"{name}: {state_count(results[name]['headline']['accuracy'])}, in the headline")
     _tabulate(answers, exam).to_parquet(folder / PREDICTIONS_FILE, index=False)
     table = leaderboard.rank(results, {name: read_record(path).metrics for name, path in candidates.items()}, recipe.select)
-    table.to_csv(folder / leaderboard.TABLE_FILE, index=False, float_format="%.6g")
-    leaderboard.draw(table, _title("test split", exam), folder / leaderboard.FIGURE_FILE)
+    leaderboard.write(table, failed, folder / leaderboard.TABLE_FILE)
+    leaderboard.draw(table, failed, _title("test split", exam), folder / leaderboard.FIGURE_FILE)
     winner = str(table["candidate"].iloc[0])
     predictor = Predictor(candidates[winner])
     portrait = _portray(winner, answers, predictor, exam)
@@ -69,6 +81,7 @@ def evaluate(dataset: Dataset, candidates: dict[str, Path], recipe: Recipe, fold
         "measures": {name: {"meaning": meaning, "ranges": ranges[name]} for name, meaning in MEASURES.items()},
         "suspects": doubt_labels(dataset, candidates, table["candidate"].tolist(), folder),
         "candidates": results,
+        "failed": dict(failed),
     }
     (folder / METRICS_FILE).write_text(json.dumps(summary, indent=1))
     write_page(summary, table, folder / "figures" / winner, folder / PAGE)

@@ -1,11 +1,12 @@
 """All candidates of a run beside each other: how good each is, and what it costs.
 
-In: the results of an evaluation and what training reported. Out: `leaderboard.csv`, a row for each candidate, the best first, and
-`leaderboard.png`, the same as a picture.
+In: the results of an evaluation and what training reported. Out: `leaderboard.csv`, a row for each candidate, the best first and those that
+could not be trained last, and `leaderboard.png`, the same as a picture.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,16 @@ def rank(results: dict[str, Any], training: dict[str, dict[str, float]], select:
     return pd.DataFrame(rows).sort_values(f"validation_{select}", ascending=select in LOWER_IS_BETTER, ignore_index=True, kind="stable")
 
 
-def draw(table: pd.DataFrame, title: str, path: Path) -> None:
+def write(table: pd.DataFrame, failed: Mapping[str, str], path: Path) -> None:
+    """Save the table with a further column `failed`: the reason, of each candidate that has one and no figures."""
+    missing = pd.DataFrame({"candidate": list(failed), "failed": list(failed.values())}, dtype="str")
+    pd.concat([table, missing]).to_csv(path, index=False, float_format="%.6g")
+
+
+def draw(table: pd.DataFrame, failed: Mapping[str, str], title: str, path: Path) -> None:
     """Accuracy with its interval and CPU-seconds of every candidate, the winner on top, the best and the worst in colour."""
-    figure = Figure(figsize=(9, 1.3 + 0.24 * max(len(table), 4)), layout="constrained")
+    names = [*table["candidate"], *failed]
+    figure = Figure(figsize=(9, 1.3 + 0.24 * max(len(names), 4)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
     rows = np.arange(len(table))
     colours = np.full(len(table), "tab:gray", dtype=object)
@@ -62,8 +70,10 @@ def draw(table: pd.DataFrame, title: str, path: Path) -> None:
     left.scatter(table["accuracy"], rows, c=colours, s=18, zorder=3)
     for row, accuracy in zip(rows, table["accuracy"], strict=True):
         left.annotate(f"{accuracy:.3f}", (accuracy, row), textcoords="offset points", xytext=(0, 4), ha="center", fontsize=7)
-    left.set_yticks(rows, list(table["candidate"]), fontsize=8)
-    left.set_ylim(len(table) - 0.4, -0.8)
+    for place in range(len(table), len(names)):
+        left.annotate("failed", (0.01, place), xycoords=left.get_yaxis_transform(), va="center", fontsize=7, color="tab:red")
+    left.set_yticks(range(len(names)), names, fontsize=8)
+    left.set_ylim(len(names) - 0.4, -0.8)
     left.set_xlabel("accuracy, 95 % interval")
     left.grid(axis="x", alpha=0.3)
     right.barh(rows, table["train_cpu_seconds"], color="tab:blue", height=0.6)

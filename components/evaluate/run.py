@@ -18,12 +18,12 @@ def run(*, recipe: RecipeOption, dataset: DatasetOption, candidates: CandidatesO
     """Judge the folders `candidates` on `dataset`; write metrics, predictions and figures to `out`."""
     experiment = load_recipe(recipe)
     fused = Dataset(dataset)
-    folders = find_candidates(candidates, experiment)
+    found = find_candidates(candidates, experiment)
 
     def report() -> None:
         tracking.log_dataset(experiment.model, "output of fuse", fused.digest, "evaluation")
         results = json.loads((out / METRICS_FILE).read_text())["candidates"]
-        for name, folder in folders.items():
+        for name, folder in found.trained.items():
             tracking.add_metrics_to_linked_run(folder, flatten(results[name]))
 
     execute(
@@ -32,10 +32,11 @@ def run(*, recipe: RecipeOption, dataset: DatasetOption, candidates: CandidatesO
         job=job,
         inputs={
             "dataset": artifact_digest(dataset),
-            "candidates": {name: artifact_digest(folder) for name, folder in folders.items()},
+            "candidates": {name: artifact_digest(folder) for name, folder in found.trained.items()},
+            "failed": found.failed,
             "seed": experiment.seed,
         },
-        work=lambda folder: evaluate(fused, folders, experiment, folder),
+        work=lambda folder: evaluate(fused, found.trained, experiment, folder, found.failed),
         out=out,
         after=lambda record: report(),
     )

@@ -8,6 +8,7 @@ import typer
 
 from components.common import tracking
 from components.common.cli import JobOption
+from components.common.errors import PawflowError
 from components.common.progress import labelled, say
 from components.finish.finish import describe_end
 
@@ -21,5 +22,12 @@ def run(
     """Close the parent run of pipeline job `job`."""
     with labelled("finish"):
         succeeded, message = describe_end(state, error)
-        tracking.close_pipeline_run(job, succeeded=succeeded, message=message)
+        try:
+            # Asked first, because MLflow's client would wait for minutes, as the step that failed may already have done.
+            tracking.require_server()
+            tracking.close_pipeline_run(job, succeeded=succeeded, message=message)
+        except PawflowError as trouble:
+            if succeeded:
+                raise
+            say(f"MLflow could not be told ({trouble}); the next run on this machine does it")
         say(f"the pipeline ended as {state}")

@@ -20,6 +20,7 @@ from typing import Any
 
 import requests
 
+from components.common import leash
 from components.common.errors import PawflowError
 
 _PATIENCE = 180.0
@@ -49,14 +50,9 @@ class Endpoint:
         self._log = tempfile.TemporaryFile()
         self._started = time.monotonic()
         port = int(self._address.rpartition(":")[2])
-        self._server = subprocess.Popen(
-            serving_command(self._uri, "127.0.0.1", port),
-            env=serving_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            # A session of its own, so that uvicorn and its workers end with it.
-            start_new_session=True,
+        # So that it ends, uvicorn and its workers included, also when this process is killed.
+        self._server = leash.start(
+            serving_command(self._uri, "127.0.0.1", port), env=serving_environment(), stdout=self._log, stderr=subprocess.STDOUT
         )
         return self
 

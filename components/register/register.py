@@ -44,6 +44,7 @@ class Verdict:
     champion_before: str | None
     checks: list[dict[str, Any]]
     choice: dict[str, Any]
+    failed: dict[str, str]
     rule: dict[str, Any]
     challenger: dict[str, Any]
     comparison: dict[str, Any] | None
@@ -103,7 +104,14 @@ def _select_judged(answers: Answers, confounding: Confounding, recipe: Recipe) -
 
 
 def state_verdict(
-    judgement: Judgement, version: str, choice: Choice, metrics: dict[str, Any], champion: str | None, dataset: Dataset, recipe: Recipe
+    judgement: Judgement,
+    version: str,
+    choice: Choice,
+    metrics: dict[str, Any],
+    failed: dict[str, str],
+    champion: str | None,
+    dataset: Dataset,
+    recipe: Recipe,
 ) -> Verdict:
     """Everything that there is to say about a version.
 
@@ -112,6 +120,7 @@ def state_verdict(
         version: Its number.
         choice: How its candidate was chosen.
         metrics: The evaluation's result for that candidate.
+        failed: Candidates that could not be trained, with the reason.
         champion: Number of the champion that it was compared with.
         dataset: What it was trained and judged on.
         recipe: The experiment.
@@ -126,6 +135,7 @@ def state_verdict(
         champion_before=champion,
         checks=[asdict(check) for check in judgement.decision.checks],
         choice=asdict(choice),
+        failed=failed,
         rule=recipe.gate.model_dump(mode="json"),
         challenger=asdict(judgement.challenger),
         comparison=asdict(compared) | {"p_value": compared.p_value} if compared else None,

@@ -35,7 +35,7 @@ def run(
     """Register the best of `candidates`; write the verdict to `out` and return "promote" or "keep"."""
     experiment = load_recipe(recipe)
     fused = Dataset(dataset)
-    folders = find_candidates(candidates, experiment)
+    found = find_candidates(candidates, experiment)
     results = json.loads((evaluation / "metrics.json").read_text())["candidates"]
     answers = {
         split: read_predictions(evaluation / PREDICTIONS_FILE, split, fused, find_clean(fused, split)) for split in ("validation", "test")
@@ -43,7 +43,7 @@ def run(
     with labelled("register"), tracking.step_run("register", experiment, job):
         choice = choose_winner(answers["validation"], {name: result["latency_ms"] for name, result in results.items()}, experiment)
         say(choice.reason)
-        winner = folders[choice.winner]
+        winner = found.trained[choice.winner]
         form = choose_form(winner, answers["test"][choice.winner], fused, experiment)
         golden = pick_golden_photos(fused)
         with registered(winner, form, golden, fused, experiment) as made:
@@ -54,11 +54,11 @@ def run(
             before = registry.find_version(experiment.model, registry.CHAMPION)
             champion = registry.download_version(experiment.model, before) if before else None
             judgement = judge(winner, form, champion, certificate, fused, experiment)
-            verdict = state_verdict(judgement, made.version, choice, results[choice.winner], before, fused, experiment)
+            verdict = state_verdict(judgement, made.version, choice, results[choice.winner], found.failed, before, fused, experiment)
             publish(made, verdict, certificate, fused, experiment, job)
         out.mkdir(parents=True, exist_ok=True)
         verdict.write(out)
-        cpu_seconds = {name: read_record(folder).metrics.get("train.cpu_seconds", 0.0) for name, folder in folders.items()}
+        cpu_seconds = {name: read_record(folder).metrics.get("train.cpu_seconds", 0.0) for name, folder in found.trained.items()}
         title = experiment.name + (", generated images" if verdict.generated else "")
         draw_chart(results, cpu_seconds, choice, title, out / CHART_FILE)
         _report(verdict, out, fused, job)
@@ -71,4 +71,6 @@ def _report(verdict: Verdict, out: Path, dataset: Dataset, job: str) -> None:
     tracking.log_files(out)
     headline = {f"test.{name}": estimate["value"] for name, estimate in verdict.metrics["test"].items() if "value" in estimate}
     tags = {"winner": verdict.candidate, "verdict": verdict.reason, "model_version": f"{verdict.model}/{verdict.version}"}
+    if verdict.failed:
+        tags["failed_candidates"] = "; ".join(f"{name}: {reason}" for name, reason in verdict.failed.items())
     tracking.log_outcome(job, headline, tags)

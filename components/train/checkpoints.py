@@ -160,12 +160,12 @@ class Checkpoints:
             say(f"no checkpoint was written to {self._place} ({error}); training goes on, but would not continue from here")
 
     def clear(self) -> None:
-        """Remove them all, once the candidate is finished."""
+        """Remove them all, once the candidate is finished or has diverged."""
         try:
             for name in self._place.names():
                 self._place.remove(name)
         except _FAILURES as error:
-            say(f"the checkpoints of the finished candidate in {self._place} could not be removed ({error})")
+            say(f"the checkpoints in {self._place}, which nothing needs any more, could not be removed ({error})")
 
 
 def require_place() -> str:

@@ -18,7 +18,7 @@ import keras
 from tqdm import tqdm
 
 from components.common.candidate import Candidate, Target
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, StoppedError
 from components.common.progress import say
 from components.train.batches import TrainingBatches, ValidationBatches
 from components.train.checkpoints import Arrays, Progress
@@ -26,6 +26,8 @@ from components.train.session import Session, assign, copy
 
 #: Metrics of which less is better.
 _LOSSES = frozenset({"loss", "val_loss"})
+#: Phase -> the candidate's field that is its rate, where that is not `learning_rate`.
+_RATES = {"body": "fine_tune_rate"}
 #: Seconds between two words about an epoch that takes long.
 _SILENCE = 30.0
 
@@ -80,7 +82,8 @@ def run_phase(
     """Train until the last epoch, or until a better one is no longer to be expected, and keep the best epoch's weights.
 
     Raises:
-        PawflowError: The loss is no longer a number, or a signal asked to stop; then the state has been saved.
+        PawflowError: The loss is no longer a number; then no checkpoint is left.
+        StoppedError: A signal asked to stop; then the state has been saved.
     """
     progress = session.progress
     session.enter(phase, network)
@@ -94,7 +97,7 @@ def run_phase(
                 pass
             session.save(network)
             if session.stop_requested:
-                raise PawflowError(f"stopped by a signal in {title} after batch {progress.batch}; the same command continues there")
+                raise StoppedError(f"stopped by a signal in {title} after batch {progress.batch}; the same command continues there")
     assign(network.weights, session.best)
 
 
@@ -108,9 +111,11 @@ def _run_epoch(
         # The batches are shuffled already; Keras would shuffle their order once more, with a generator that no checkpoint holds.
         means = network.fit(train, shuffle=False, verbose=0, callbacks=[keras.callbacks.TerminateOnNaN(), watch]).history
         progress.add({name: values[0] for name, values in means.items()}, train.count(first, train.num_in_epoch))
-        _require_finite(progress, candidate)
+        _require_finite(progress.sums["loss"], candidate, session)
     with _averaged(network, watch.raw) if candidate.ema else nullcontext():
         means = network.evaluate(validation, verbose=0, return_dict=True, callbacks=[watch])
+        # The last step of an epoch may be the one that goes wrong, and only validation sees the weights after it.
+        _require_finite(means["loss"], candidate, session)
         values = progress.finish_epoch({f"val_{name}": float(value) for name, value in means.items()})
         if _is_kept(progress, candidate, values):
             session.best = copy(network.weights)
@@ -128,10 +133,14 @@ def _averaged(network: keras.Model, raw: Arrays) -> Iterator[None]:
         assign(network.trainable_variables, raw)
 
 
-def _require_finite(progress: Progress, candidate: Candidate) -> None:
-    if not math.isfinite(progress.sums["loss"]):
-        rate = candidate.learning_rate
-        raise PawflowError(f"candidate {candidate.name!r} diverged: its loss is no longer a number; lower its learning rate (now {rate:g})")
+def _require_finite(loss: float, candidate: Candidate, session: Session) -> None:
+    if not math.isfinite(loss):
+        # Whoever continued from the last epoch would come to the same end.
+        session.discard()
+        rate = _RATES.get(session.progress.phase, "learning_rate")
+        raise PawflowError(
+            f"candidate {candidate.name!r} diverged: its loss is no longer a number; lower its {rate} (now {getattr(candidate, rate):g})"
+        )
 
 
 def _is_kept(progress: Progress, candidate: Candidate, values: dict[str, float]) -> bool:

@@ -102,8 +102,10 @@ def export_and_compare(network: keras.Model, path: Path, images: Pixels) -> floa
         expected: Floats = np.asarray(network.predict_on_batch(inputs))
         differences.append(np.abs(expected - session.run(["probabilities"], {"image": inputs})[0]).max())
     difference = float(np.max(differences))
-    # Written so that NaN fails too.
-    if not difference <= TOLERANCE:
+    if np.isnan(difference):
+        path.unlink()
+        raise PawflowError("its probabilities are no numbers: training has diverged; lower its learning rate")
+    if difference > TOLERANCE:
         path.unlink()
         raise PawflowError(
             f"the ONNX export differs from Keras by {difference:.2g} in probability on {len(images)} images, more than {TOLERANCE:g}; "

@@ -67,7 +67,8 @@ def fit(dataset: Dataset, recipe: Recipe, candidate: Candidate, checkpoints: Che
         checkpoints: Where its state is kept; None to keep none.
 
     Raises:
-        PawflowError: Training diverges or is stopped by a signal, or the layers to unfreeze are not there.
+        PawflowError: Training diverges, or the layers to unfreeze are not there.
+        StoppedError: A signal asked to stop.
     """
     session = Session(checkpoints)
     scope = find_scope(candidate)

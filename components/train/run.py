@@ -1,4 +1,7 @@
-"""Train one candidate of the recipe."""
+"""Train one candidate of the recipe.
+
+A candidate that cannot be trained is a result like any other: its output says why, and the rest of the pipeline goes on without it.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,19 @@ import typer
 from components.common import tracking
 from components.common.cli import DatasetOption, JobOption, OutOption, RecipeOption, ViewsOption
 from components.common.dataset import Dataset
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, StoppedError
+from components.common.inputs import deliver_failure
+from components.common.progress import say
 from components.common.recipe import load_recipe
 from components.common.step import execute
 from components.common.store import Record, artifact_digest, entry_key
 from components.train.checkpoints import Checkpoints
 from components.train.devices import choose_backend
 from components.train.models import check_candidate
+
+
+class _CandidateError(PawflowError):
+    """Training a candidate failed, as against all that is done around it."""
 
 
 def run(
@@ -28,14 +37,16 @@ def run(
     out: OutOption,
     job: JobOption = "",
 ) -> None:
-    """Train `candidate` on `dataset` and its augmented `views`; write it to `out`."""
+    """Train `candidate` on `dataset` and its augmented `views`; write it, or why that was not possible, to `out`.
+
+    Raises:
+        PawflowError: Something else is wrong, or a signal asked to stop; or training failed and there is no `job` that goes on without it.
+    """
     experiment = load_recipe(recipe)
     candidates = {item.name: item for item in experiment.candidates}
     if candidate not in candidates:
         raise PawflowError(f"recipe {experiment.name} has no candidate {candidate!r}; it has {', '.join(candidates)}")
     chosen = candidates[candidate]
-    check_candidate(chosen, experiment.image_size)
-    choose_backend(chosen)
     fused = Dataset(dataset)
     inputs = {
         "dataset": artifact_digest(dataset),
@@ -49,21 +60,35 @@ def run(
     checkpoints = Checkpoints(entry_key("train", inputs))
 
     def work(folder: Path) -> Record:
-        # TensorFlow takes seconds to import, which a reused candidate does not need.
-        from components.train.train import train
+        try:
+            check_candidate(chosen, experiment.image_size)
+            choose_backend(chosen)
+            # TensorFlow takes seconds to import, which a reused candidate does not need.
+            from components.train.train import train
 
-        return train(fused, views, experiment, chosen, folder, checkpoints)
+            return train(fused, views, experiment, chosen, folder, checkpoints)
+        except StoppedError:
+            raise
+        except PawflowError as error:
+            raise _CandidateError(str(error)) from error
 
-    execute(
-        "train",
-        experiment,
-        subject=candidate,
-        position=f"{list(candidates).index(candidate) + 1} of {len(candidates)}",
-        system_metrics=True,
-        job=job,
-        inputs=inputs,
-        work=work,
-        out=out,
-        after=lambda record: tracking.log_dataset(experiment.model, "output of fuse", fused.digest, "training"),
-    )
+    try:
+        execute(
+            "train",
+            experiment,
+            subject=candidate,
+            position=f"{list(candidates).index(candidate) + 1} of {len(candidates)}",
+            system_metrics=True,
+            job=job,
+            inputs=inputs,
+            work=work,
+            out=out,
+            after=lambda record: tracking.log_dataset(experiment.model, "output of fuse", fused.digest, "training"),
+        )
+    except _CandidateError as failure:
+        deliver_failure(chosen, str(failure), out)
+        if not job:
+            raise
+        say(f"failed: {failure}. The other candidates go on")
+        return
     checkpoints.clear()

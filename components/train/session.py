@@ -64,6 +64,11 @@ class Session:
             arrays = {"network": copy(network.variables), "optimizer": copy(network.optimizer.variables), "best": self.best}
             self._checkpoints.save(Checkpoint(self.progress, arrays))
 
+    def discard(self) -> None:
+        """Remove all checkpoints."""
+        if self._checkpoints:
+            self._checkpoints.clear()
+
     @contextmanager
     def stoppable(self) -> Iterator[None]:
         """While the body runs, note SIGTERM and Ctrl-C instead of dying of them."""

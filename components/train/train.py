@@ -16,6 +16,7 @@ from tensorboard.summary import Writer
 
 from components.common.candidate import OUT_OF_FOLD, Candidate, Mode
 from components.common.dataset import Dataset
+from components.common.errors import PawflowError
 from components.common.progress import say
 from components.common.recipe import Recipe
 from components.common.store import Record
@@ -62,7 +63,13 @@ def train(
         predicted.to_parquet(folder / OUT_OF_FOLD, index=False)
     network.save(folder / "model.keras")
     validation = dataset.images("validation")
-    difference = export_and_compare(network, folder / MODEL_FILE, validation[:_NUM_PARITY_IMAGES])
+    try:
+        difference = export_and_compare(network, folder / MODEL_FILE, validation[:_NUM_PARITY_IMAGES])
+    except PawflowError:
+        # What was trained is of no use, so nobody should continue from it.
+        if checkpoints:
+            checkpoints.clear()
+        raise
     say(f"ONNX agrees with Keras to {difference:.1e} on {min(len(validation), _NUM_PARITY_IMAGES)} validation images")
     if candidate.int8:
         quantize(folder / MODEL_FILE, folder / INT8_FILE, sample_for_calibration(dataset))

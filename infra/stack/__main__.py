@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from components.common import leash
 from components.common.errors import PawflowError
 from infra.stack import credentials, prepare
 from infra.stack.services import DATABASE, PARTS, Service, Stack, create_database, forget_killed_database, free_port, run_database_program
@@ -71,12 +72,11 @@ class Running:
 
     def _spawn(self, service: Service) -> subprocess.Popen[bytes]:
         with self._log(service).open("ab") as log:
-            process = subprocess.Popen(
-                service.command, env=service.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=service.user,
-                cwd="/" if service.user else None,
-                # Ctrl-C is for this process, which stops them in order.
-                start_new_session=True,
-            )  # fmt: skip
+            # In a session of its own, because Ctrl-C is for this process, which stops them in order; and ending with this process if it is
+            # killed, because the next one finds their ports taken otherwise.
+            process = leash.start(
+                service.command, user=service.user, env=service.environment, stdout=log, stderr=log, cwd="/" if service.user else None
+            )
         self._services[service.name] = (service, process)
         return process
 

@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
+import requests
 from rich.console import Console as Terminal
 from typer.main import get_command
 
+from components.common import leash
 from components.common.errors import PawflowError
 from components.common.progress import MARK
 from pipeline.__main__ import EXIT_CODES, app
@@ -117,3 +124,37 @@ def test_every_step_has_a_command_line(step: str) -> None:
     result = run_cli("--help", module=f"components.{step}")
     assert result.returncode == 0
     assert "--job" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "web", "ui"])
+def test_a_port_that_is_taken_is_said_at_once(command: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        result = run_cli(command, "--port", str(port))
+    assert result.returncode == 2
+    assert f"port {port} of 127.0.0.1 is taken; stop who listens there, or choose another with --port" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_ui_shows_the_store_of_this_folder(tmp_path: Path) -> None:
+    mlflow.MlflowClient().create_experiment("of-this-folder")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (tmp_path / "log").open("wb") as log:
+        server = leash.start([sys.executable, "-m", "pipeline", "ui", "--port", str(port)], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(requests.ConnectionError):
+                found = requests.get(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=9", timeout=30).json()
+                break
+            assert server.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+    assert "of-this-folder" in {experiment["name"] for experiment in found["experiments"]}

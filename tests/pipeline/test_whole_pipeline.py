@@ -14,48 +14,21 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import mlflow
 import pytest
 import requests
 
 from components.download.sources.sample import write_archive
+from tests.pipeline.workspace import ROOT, Workspace
 
 pytestmark = pytest.mark.pipeline
 
-ROOT = Path(__file__).parents[2]
 MODEL = "sample-smoke"
-
-
-class Workspace:
-    """A folder in which commands are run one after another."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PAWFLOW"))}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
-        self.environment = {**inherited, "PATH": path, "COLUMNS": "160", "MLFLOW_DISABLE_TELEMETRY": "true"}
-
-    def run(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", *arguments]
-        result = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
-        )
-        print(result.stdout, result.stderr)
-        return result
-
-    @property
-    def client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(f"sqlite:///{self.folder}/mlflow.db", f"sqlite:///{self.folder}/mlflow.db")
-
-    def alias(self, name: str) -> str | None:
-        version = self.client.get_registered_model(MODEL).aliases.get(name)
-        return None if version is None else str(version)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     """A workspace in which the sample has been run once, and what that printed."""
-    workspace = Workspace(tmp_path_factory.mktemp("workspace"))
+    workspace = Workspace(tmp_path_factory.mktemp("workspace"), MODEL)
     result = workspace.run("pipeline", "run", "--recipe", "sample", "--smoke")
     assert result.returncode == 0, result.stdout
     return workspace, result.stdout + result.stderr

@@ -97,6 +97,9 @@ def list_findings(summary: Mapping[str, Any]) -> list[dict[str, str]]:
                 "errors",
             )
         )
+    failed = summary["failed"]
+    if failed:
+        findings.append(("warn", f"Without {', '.join(failed)}, which could not be trained.", "candidates"))
     findings += [_judge_calibration(result), _judge_doubt(result), _judge_strangers(result), _judge_masking(result["explanations"])]
     return [{"level": level, "text": text, "section": section} for level, text, section in findings]
 

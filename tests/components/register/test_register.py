@@ -48,7 +48,7 @@ def register(evaluated: Evaluated, dataset: Dataset, recipe: Recipe, out: Path) 
     choice = Choice("cnn", "cnn", (), ("cnn",), 20, "cnn is the only one")
     golden = pick_golden_photos(dataset)
     with tracking.step_run("register", recipe, ""), registered(evaluated.candidate, form, golden, dataset, recipe) as made:
-        verdict = state_verdict(judgement, made.version, choice, results, before, dataset, recipe)
+        verdict = state_verdict(judgement, made.version, choice, results, {}, before, dataset, recipe)
         publish(made, verdict, CERTIFICATE, dataset, recipe, "")
     out.mkdir()
     verdict.write(out)
@@ -157,7 +157,7 @@ def test_names_from_strangers_are_text_in_the_model_card(
     judgement, form = judge_candidate(rivals[0], None, dataset, one_candidate)
     metrics = json.loads((rivals[0].evaluation / "metrics.json").read_text())["candidates"]["cnn"]
     choice = Choice("cnn", "cnn", (), ("cnn",), 20, "cnn is the only one")
-    verdict = state_verdict(judgement, "7", choice, metrics, None, dataset, one_candidate)
+    verdict = state_verdict(judgement, "7", choice, metrics, {"odd": "no <b>weights</b> |"}, None, dataset, one_candidate)
     strange = Dataset(dataset.folder)
     strange.report["sources"] = [{"name": "odd | one\n", "origin": "<script>alert(1)</script>", "terms": "[none](http://x)"}]
     card = write_card(verdict, CERTIFICATE, form.answers, strange, one_candidate.candidates[0], {})
@@ -165,6 +165,8 @@ def test_names_from_strangers_are_text_in_the_model_card(
     assert "<script" not in card.page
     assert r"\<script\>" in card.markdown
     assert "odd \\| one: " in card.markdown
+    assert "Candidate <code>odd</code> failed: no &lt;b&gt;weights" in card.page
+    assert r"Candidate `odd` failed: no \<b\>weights" in card.markdown
     assert r"\[none\](http" in card.markdown
 
 

@@ -14,6 +14,7 @@ import pytest
 from components.common.candidate import Candidate
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
+from components.common.inputs import find_candidates
 from components.common.recipe import Recipe
 from components.common.store import home
 from components.train import epochs
@@ -61,3 +62,31 @@ def test_a_stopped_step_continues_and_leaves_no_checkpoints(
     # Both epochs are in TensorBoard's logs, also the one before the stop.
     assert [path.name for path in sorted((tmp_path / "out" / "tensorboard").iterdir())] == ["train", "validation"]
     assert len(json.loads((tmp_path / "out" / "history.json").read_text())["val_loss"]) == 2
+
+
+def test_a_diverged_candidate_is_a_result_that_leaves_no_checkpoint(
+    dataset: Dataset, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The head learns for an epoch, of which there is a checkpoint; the body then goes astray.
+    wild = recipe.candidates[2].model_copy(update={"name": "wild", "fine_tune_rate": 1e38})
+    folder, out = deliver(dataset, tmp_path / "dataset"), tmp_path / "out"
+    text = recipe.model_copy(update={"candidates": (wild, recipe.candidates[0])}).model_dump_json()
+
+    def train(job: str, candidate: str = "wild") -> None:
+        run(recipe=text, candidate=candidate, dataset=folder, views=folder, out=out, job=job)
+
+    train("some-job")
+    told = capsys.readouterr().out
+    assert "head epoch 1/1: loss" in told
+    assert "failed: candidate 'wild' diverged: its loss is no longer a number; lower its fine_tune_rate (now 1e+38)" in told
+    assert not list((home() / "checkpoints").rglob("*.npz"))
+    assert {path.name for path in out.iterdir()} == {"artifact.json", "candidate.json", "failed.json"}
+    with pytest.raises(PawflowError, match="no candidate could be trained. wild failed: .*diverged"):
+        find_candidates([out], recipe.model_copy(update={"candidates": (wild,)}))
+    # By hand nobody goes on without it.
+    with pytest.raises(PawflowError, match="diverged"):
+        train("")
+    assert "head epoch 1/1: loss" in capsys.readouterr().out, "it starts again"
+    # What succeeds takes the place of the failure.
+    train("some-job", "cnn")
+    assert not (out / "failed.json").exists()

@@ -112,7 +112,7 @@ def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 def test_divergence_is_an_error_not_a_model(delivered: Dataset, views: Path, recipe: Recipe, tmp_path: Path) -> None:
     wild = recipe.candidates[0].model_copy(update={"learning_rate": 1e30, "epochs": 3})
-    with pytest.raises(PawflowError, match="diverged.*lower its learning rate"):
+    with pytest.raises(PawflowError, match="diverged.*lower its learning_rate"):
         train(delivered, views, recipe, wild, tmp_path)
 
 

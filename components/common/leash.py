@@ -1,0 +1,58 @@
+"""A program that ends when whoever started it does, however that ended: `python leash.py [--user NAME] COMMAND...`.
+
+In: a command, and as standard input a pipe whose other end only the starter holds. The system closes that end also when the starter is
+killed with SIGKILL, which nothing else could react to; then the command and all that it has started are asked to end, and else killed.
+Out: the command's exit code. Needs nothing but Python, and stays in the process group that it was started in, together with the command.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+_SECONDS_TO_END = 15.0
+
+
+def start(command: list[str], *, user: str | None = None, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a command on a leash, in a session of its own: signals for its process group reach all its descendants.
+
+    Args:
+        command: What to run.
+        user: As whom; by default as this process.
+        options: Of `subprocess.Popen`: environment, folder, output.
+    """
+    holder = [sys.executable, "-I", "-S", __file__, *(["--user", user] if user else [])]
+    return subprocess.Popen([*holder, *command], stdin=subprocess.PIPE, start_new_session=True, **options)
+
+
+def main() -> int:
+    """Hold the command until it ends or the pipe does."""
+    arguments = sys.argv[1:]
+    user = arguments[1] if arguments[0] == "--user" else None
+    # Handled rather than ignored, because a command would inherit that. They come to the whole group, so the command has them too.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    command = subprocess.Popen(arguments[2:] if user else arguments, stdin=subprocess.DEVNULL, user=user)
+    threading.Thread(target=_end_with_starter, args=(command,), daemon=True).start()
+    return command.wait()
+
+
+def _end_with_starter(command: subprocess.Popen[bytes]) -> None:
+    # Read from the descriptor itself: a buffered reader would be locked at this process's own end.
+    while os.read(0, 4096):
+        pass
+    os.killpg(0, signal.SIGTERM)
+    try:
+        command.wait(_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

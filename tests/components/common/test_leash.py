@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from components.common import leash
+
+#: Starts a child of its own, and neither cares about SIGTERM.
+STUBBORN = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+STARTER = """
+import sys, time
+from components.common import leash
+leash.start([sys.executable, "-c", sys.argv[1]])
+time.sleep(600)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def wait_until(condition: object, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_command_keeps_its_output_and_its_exit_code(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        process = leash.start([sys.executable, "-c", "print('here'); raise SystemExit(3)"], stdout=log)
+    assert process.wait(30) == 3
+    assert (tmp_path / "log").read_text() == "here\n"
+
+
+def test_a_signal_for_the_group_reaches_the_command() -> None:
+    process = leash.start([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(30) != 0
+
+
+@pytest.mark.parametrize("command", [STUBBORN, STUBBORN.replace("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nchild", "child")])
+def test_descendants_end_when_the_starter_is_killed(command: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    starter = subprocess.Popen([sys.executable, "-c", STARTER, command], stdout=subprocess.PIPE, env=environment)
+    assert starter.stdout is not None
+    grandchild = int(starter.stdout.readline())
+    family = psutil.Process(starter.pid).children(recursive=True)
+    assert grandchild in {process.pid for process in family}
+    starter.kill()
+    starter.wait()
+    wait_until(lambda: not any(is_alive(process.pid) for process in family))

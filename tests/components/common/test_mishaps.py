@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import socket
+import sqlite3
+from pathlib import Path
+
+import mlflow
+import pytest
+import requests
+
+from components.common import tracking
+from components.common.cli import attempt
+from components.common.errors import PawflowError
+from components.common.mishaps import OutageError, explain
+from components.common.recipe import Recipe
+
+
+def raised(function: object, *arguments: object) -> BaseException:
+    """What a call raises."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        function(*arguments)  # type: ignore[operator]
+    return caught.value
+
+
+def test_a_file_that_may_not_grow_is_said_with_its_remedy(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        error = raised((tmp_path / "large").write_bytes, bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "raise the limit, then type the same command again" in str(explain(error))
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "rights")])
+def test_a_refusal_behind_another_error_is_found(number: int, words: str) -> None:
+    try:
+        try:
+            raise OSError(number, os.strerror(number), "some/file")
+        except OSError as error:
+            raise RuntimeError("a library's own words") from error
+    except RuntimeError as error:
+        known = explain(error)
+    assert words in str(known)
+    assert "some/file" in str(known)
+
+
+def test_a_bug_stays_a_bug() -> None:
+    assert explain(ValueError("?")) is None
+    assert explain(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None
+    assert explain(requests.ConnectionError("of another server")) is None
+    with pytest.raises(ZeroDivisionError):
+        attempt(lambda: 1 / 0)
+
+
+def test_errors_that_were_raised_from_one_another_in_a_circle_end() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert explain(one) is None
+
+
+def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"no database at all" * 1000)
+    error = raised(lambda: sqlite3.connect(tmp_path / "mlflow.db").execute("select * from runs"))
+    assert "mlflow.db cannot be used (file is not a database)" in str(explain(error))
+
+
+def test_a_server_that_is_away_ends_the_step_with_one_sentence_and_is_not_waited_for_twice(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tracking.step_run("fuse", recipe, ""):
+        pass
+    store = os.environ["MLFLOW_TRACKING_URI"]
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
+    def leave() -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        mlflow.log_metric("loss", 1.0)
+
+    try:
+        with pytest.raises(OutageError, match=f"the MLflow server at {address} was away"), tracking._reason_noted():
+            leave()
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+        with pytest.raises(SystemExit, match="2"):
+            attempt(leave)
+    finally:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+        mlflow.end_run()
+    assert capsys.readouterr().out.count("error: the MLflow server at") == 1
+
+
+def test_why_a_step_failed_stands_on_its_run(recipe: Recipe) -> None:
+    with pytest.raises(PawflowError), tracking.step_run("fuse", recipe, ""):
+        raise OSError(errno.ENOSPC, "No space left on device", "shard")
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert run.info.status == "FAILED"
+    assert "the disk is full" in run.data.tags["pawflow.failed"]
+    assert run.data.tags["mlflow.note.content"].startswith("failed: ")
