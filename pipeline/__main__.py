@@ -269,6 +269,26 @@ def web(
     os.execv(sys.executable, [sys.executable, *gateway])
 
 
+@app.command()
+def drift(
+    url: Annotated[str, typer.Option(help="Address of the gateway.")] = "http://127.0.0.1:5002",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what the gateway answers.")] = False,
+) -> None:
+    """Show what a running gateway was asked, and whether that has moved from the photos it was judged on; the exit code is then 1.
+
+    Example: python -m pipeline drift --url http://127.0.0.1:5002
+    """
+    from pipeline.drift import find_moved, read_drift, show_drift
+
+    told = read_drift(url)
+    if as_json:
+        typer.echo(json.dumps(told))
+    else:
+        show_drift(told, Terminal(file=sys.stdout))
+    if find_moved(told):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line; a problem that the user can put right ends it with a message and exit code 2."""
     try:
