@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shlex
-import socket
 import sys
 import time
 from dataclasses import asdict
@@ -19,19 +16,20 @@ from rich.console import Console as Terminal
 from rich.markup import escape
 
 from components.common.cli import USER_ERROR
-from components.common.errors import PawflowError
 from components.common.mishaps import explain
 from components.common.progress import track
 from pipeline.catalog import find_recipe, list_recipes, summarise_recipe
 from pipeline.data import commands as data
 from pipeline.registry import commands as registry_commands
+from pipeline.servers import ModelName
+from pipeline.servers import commands as servers
 
 if TYPE_CHECKING:
     from pipeline.cluster import Cluster
 
 EXIT_CODES = {
     0: "done; a verdict that says no is an answer too, which --json tells apart",
-    1: "a bug of this project, with its stack trace; of `submit`, also a run that did not succeed",
+    1: "a bug of this project, with its stack trace; of `submit`, also a run that did not succeed; of `drift`, photos that have moved",
     2: "something that you can put right: the message says what came, what was expected, what to do; `predict`: or a photo is unreadable",
     130: "stopped by Ctrl-C (143: by SIGTERM); the same command continues where it was",
 }
@@ -46,13 +44,12 @@ app = typer.Typer(
 
 app.add_typer(data, name="data")
 app.add_typer(registry_commands, name="registry")
+app.add_typer(servers)
 
 RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a recipe (see `recipes`) or path of a YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Recipe fields to change: key=value, such as sources.root=DIR.")]
 ProfileFile = Annotated[Path | None, typer.Option("--profile", help="How the cluster runs tasks; infra/kubeflow/profile.yaml is one.")]
 Host = Annotated[str, typer.Option("--host", help="Address of the Kubeflow Pipelines API, before the profile's.")]
-ListenOn = Annotated[str, typer.Option("--host", help="Address to listen on.")]
-ModelName = Annotated[str, typer.Option("--model", help="Registered model; by default the one whose champion is newest.")]
 
 
 class Runner(StrEnum):
@@ -265,85 +262,23 @@ def predict(
 
 
 @app.command()
-def serve(
-    model: ModelName = "",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5001,
-    host: ListenOn = "127.0.0.1",
+def drift(
+    url: Annotated[str, typer.Option(help="Address of the gateway.")] = "http://127.0.0.1:5002",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what the gateway answers.")] = False,
 ) -> None:
-    """Serve a champion with `mlflow models serve`.
+    """Show what a running gateway was asked, and whether that has moved from the photos it was judged on; the exit code is then 1.
 
-    Example: python -m pipeline serve --model dogs-vs-cats --port 5001
+    Example: python -m pipeline drift --url http://127.0.0.1:5002
     """
-    from components.common import registry, tracking
-    from components.register.endpoint import serving_command, serving_environment
+    from pipeline.drift import find_moved, read_drift, show_drift
 
-    _require_free(host, port)
-    tracking.require_server()
-    chosen = model or registry.newest_champion()
-    registry.require_champion(chosen)
-    uri = f"models:/{chosen}@{registry.CHAMPION}"
-    typer.echo(f"serving {uri}: POST http://{host}:{port}/invocations (Ctrl-C ends it)")
-    command, environment = serving_command(uri, host, port), serving_environment()
-    os.execvpe(command[0], command, environment)
-
-
-@app.command()
-def web(
-    model: ModelName = "",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5002,
-    host: ListenOn = "127.0.0.1",
-) -> None:
-    """Serve a champion with the gateway: a web page for photos, and an API. `python -m serving.gateway --help` lists more settings.
-
-    Example: python -m pipeline web --model dogs-vs-cats --port 5002
-    """
-    from components.common import registry, tracking
-    from components.common.store import home
-
-    _require_free(host, port)
-    tracking.require_server()
-    chosen = model or registry.newest_champion()
-    registry.require_champion(chosen)
-    typer.echo(f"models:/{chosen}@{registry.CHAMPION} is at http://{host}:{port} (Ctrl-C ends it)")
-    gateway = ["-m", "serving.gateway", "--model", chosen, "--host", host, "--port", str(port), "--flagged", str(home() / "flagged")]
-    os.execv(sys.executable, [sys.executable, *gateway])
-
-
-@app.command()
-def ui(port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000, host: ListenOn = "127.0.0.1") -> None:
-    """Open the MLflow UI over the runs of this folder, or of the store that MLFLOW_TRACKING_URI names."""
-    from components.common import tracking
-    from components.register.endpoint import serving_environment
-
-    tracking.configure()
-    store = os.environ["MLFLOW_TRACKING_URI"]
-    if store.startswith("http"):
-        typer.echo(f"MLFLOW_TRACKING_URI is a server: open {store}")
-        return
-    _require_free(host, port)
-    command = [
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        store,
-        "--no-serve-artifacts",
-        "--default-artifact-root",
-        str(Path("mlruns").absolute()),
-    ]
-    os.execvpe(command[0], [*command, "--host", host, "--port", str(port)], serving_environment())
-
-
-def _require_free(host: str, port: int) -> None:
-    """Refuse a port that is taken, which the servers would do late and in their own words."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # As servers do, so that the remains of earlier connections are no hindrance.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise PawflowError(f"port {port} of {host} cannot be listened on ({error.strerror}); choose another with --port") from error
-            raise PawflowError(f"port {port} of {host} is taken; stop who listens there, or choose another with --port") from error
+    told = read_drift(url)
+    if as_json:
+        typer.echo(json.dumps(told))
+    else:
+        show_drift(told, Terminal(file=sys.stdout))
+    if find_moved(told):
+        raise typer.Exit(1)
 
 
 def main() -> None:

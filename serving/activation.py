@@ -45,12 +45,14 @@ def draw_evidence(activation: Floats, number: int, size: int) -> NDArray[np.floa
     return np.asarray(Image.fromarray(evidence).resize((size, size), Image.Resampling.BILINEAR), dtype=np.float32)
 
 
-def draw_heat_map(activation: Floats, number: int) -> NDArray[np.float64]:
+def draw_heat_map(activation: Floats, number: int, unfamiliar_below: float = 0.0) -> NDArray[np.float64]:
     """Evidence for one class as shares of the strongest, for people: (height, width), from 0 (none, or evidence against it) to 1.
 
     Args:
         activation: Of one image, (height, width, num_classes).
         number: Of the class.
+        unfamiliar_below: Peak under which there is nothing to show, and the map is 0 everywhere: the strongest of what means nothing
+            would else look like something.
     """
-    evidence = np.maximum(weigh_evidence(activation)[..., number], 0)
-    return np.asarray(evidence, np.float64) / max(float(evidence.max()), 1e-6)
+    evidence = np.maximum(weigh_evidence(activation)[..., number], 0).astype(np.float64)
+    return evidence * 0 if find_peak(activation) < unfamiliar_below else evidence / max(float(evidence.max()), 1e-6)

@@ -16,7 +16,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from serving.activation import draw_evidence, draw_heat_map, find_peak
-from serving.images import Pixels, read_photo
+from serving.drift import measure
+from serving.images import Photo, Pixels, read_photo
 from serving.options import Options
 
 MODEL_FILE = "model.onnx"
@@ -66,6 +67,19 @@ class ModelCard:
         path.write_text(json.dumps(asdict(self), indent=1))
 
 
+@dataclass(frozen=True)
+class Examined:
+    """One photo, answered and measured.
+
+    Attributes:
+        answer: See `Predictor.predict`.
+        measured: See `serving.drift.measure`.
+    """
+
+    answer: dict[str, Any]
+    measured: NDArray[np.float64]
+
+
 class Predictor:
     """A model, ready to answer. Safe to call from several threads; each call computes on one core."""
 
@@ -95,13 +109,36 @@ class Predictor:
         Returns:
             `label` (the most probable class), `probability` (of the label), `probabilities` (class -> probability), `not_sure`,
             `model_version`, `dataset_digest`; with `options.heat_map` also `heat_map`: rows of numbers from 0 to 1, top to bottom, the
-            evidence for the label in each part of the photo.
+            evidence for the label in each part of the photo; 0 everywhere if it has nothing that the network knows.
 
         Raises:
             UnreadableImageError: The bytes are not a photo that can be decoded.
         """
-        options = options or Options()
-        probabilities, activation = self.look(read_photo(data, self.card.image_size, self.card.resize, self._max_memory).pixels)
+        probabilities, activation = self.look(self._read(data).pixels)
+        return self._answer(probabilities, activation, options or Options())
+
+    def examine(self, data: bytes, options: Options | None = None) -> Examined:
+        """The same as `predict`, and what monitoring counts of the photo."""
+        photo = self._read(data)
+        probabilities, activation = self.look(photo.pixels)
+        measured = self._measure(photo.pixels, photo.width, photo.height, probabilities, activation)
+        return Examined(self._answer(probabilities, activation, options or Options()), measured)
+
+    def measure(self, pixels: Pixels, width: int, height: int) -> NDArray[np.float64]:
+        """What monitoring counts of a photo that was decoded already; see `serving.drift.measure`."""
+        return self._measure(pixels, width, height, *self.look(pixels))
+
+    def _measure(
+        self, pixels: Pixels, width: int, height: int, probabilities: NDArray[np.float32], activation: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        # By the model's own threshold, whatever a caller asked for.
+        not_sure = self.is_not_sure(probabilities, activation)
+        return measure(pixels, width, height, probabilities, activation, not_sure=not_sure)
+
+    def _read(self, data: bytes) -> Photo:
+        return read_photo(data, self.card.image_size, self.card.resize, self._max_memory)
+
+    def _answer(self, probabilities: NDArray[np.float32], activation: NDArray[np.float32], options: Options) -> dict[str, Any]:
         best = int(np.argmax(probabilities))
         shown = np.argsort(-probabilities, kind="stable")[: options.top_k] if options.top_k else range(len(probabilities))
         answer = {
@@ -113,7 +150,7 @@ class Predictor:
             "dataset_digest": self.card.dataset_digest,
         }
         if options.heat_map:
-            answer["heat_map"] = np.round(draw_heat_map(activation, best), 3).tolist()
+            answer["heat_map"] = np.round(draw_heat_map(activation, best, self.card.unfamiliar_below), 3).tolist()
         return answer
 
     def is_not_sure(self, probabilities: NDArray[np.float32], activation: NDArray[np.float32], threshold: float | None = None) -> bool:

@@ -21,6 +21,7 @@ from components.common.store import artifact_digest, read_record
 from components.register.certificate import Certificate
 from components.register.model_card import write_card
 from components.register.packaging import keep_with_model, log_model, packed
+from components.register.reference import describe_held_out
 from components.register.register import Verdict
 from components.register.serving_form import ServingForm
 
@@ -48,6 +49,7 @@ def registered(candidate: Path, form: ServingForm, golden: dict[str, bytes], dat
     manifest = dataset.manifest
     seen = frozenset(manifest.loc[manifest["split"].isin(["train", "validation"]), "sha256"])
     with packed(candidate, form.form, seen) as folder:
+        describe_held_out(candidate, form, dataset).write(folder)
         logged = log_model(folder, next(iter(golden.values())), {"dataset_digest": dataset.digest})
     version = registry.create_version(logged.uri, recipe.model, form.form)
     try:

@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import importlib.metadata
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,11 +28,13 @@ from serving.gateway import schemas
 from serving.gateway.bodies import BodyReader, Photo, WrongTypeError, parse_envelope, parse_form
 from serving.gateway.flagging import Complaint, FlaggedPhotos, read_complaint
 from serving.gateway.fleet import Fleet
+from serving.gateway.monitoring import DriftCollector
 from serving.gateway.observing import Metrics, Observer, log
 from serving.gateway.settings import Settings
 from serving.gateway.sources import CHAMPION, Version
 from serving.images import UnreadableImageError
 from serving.options import Options, RequestError
+from serving.predictor import Examined
 
 _PAGE = Path(__file__).parent / "page"
 
@@ -49,7 +51,8 @@ class Gateway:
         self.queue = ComputeQueue(settings.num_threads, settings.max_waiting)
         self.reader = BodyReader(settings)
         self.metrics = Metrics(lambda: self.queue.num_admitted, lambda: self.reader.num_buffered)
-        self.flagged = FlaggedPhotos(settings.flagged, settings.max_flagged) if settings.flagged else None
+        self.metrics.registry.register(DriftCollector(lambda: {one.number: one.watch for one in fleet.leaders.values()}))
+        self.flagged = FlaggedPhotos(settings.flagged, settings.max_flagged, settings.max_flagged_bytes) if settings.flagged else None
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -97,25 +100,26 @@ class Gateway:
         return JSONResponse({"predictions": [await self._classify(version, row, photo, options) for row, photo in enumerate(photos)]})
 
     async def _classify(self, version: Version, row: int, photo: Photo, options: Options) -> dict[str, Any]:
-        def compute() -> dict[str, Any]:
+        def compute() -> Examined:
             if isinstance(photo, RequestError):
                 raise photo
             started = time.perf_counter()
-            answer = version.predictor.predict(bytes(photo), options)
+            examined = version.predictor.examine(bytes(photo), options)
             self.metrics.photo_seconds.labels(version.number).observe(time.perf_counter() - started)
-            return answer
+            return examined
 
         try:
             # For each photo, because under load each waits its turn behind the photos of others.
             async with asyncio.timeout(self.settings.answer_seconds):
-                answer = await asyncio.wrap_future(self.queue.submit(compute))
+                examined = await asyncio.wrap_future(self.queue.submit(compute))
         except (UnreadableImageError, RequestError) as error:
             self.metrics.unreadable.inc()
             if options.on_error == "report":
                 return {"error": str(error)}
             raise RequestError(f"photo {row}: {error}") from None
-        self.metrics.answers.labels(version.number, answer["label"], str(answer["not_sure"]).lower()).inc()
-        return answer
+        version.watch.note(examined)
+        self.metrics.note_answer(examined.answer)
+        return examined.answer
 
 
 async def _explain(_: Request, error: Exception) -> Response:
@@ -243,6 +247,14 @@ def _add_information(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> N
         versions = [_describe(alias, version) for alias, version in gateway.fleet.leaders.items()]
         return {"model": gateway.fleet.source.model, "versions": versions, "flagging": gateway.flagged is not None}
 
+    @app.get("/drift", response_model=schemas.Watched, **guarded)
+    async def drift() -> dict[str, Any]:
+        """What each leading version has answered since it was loaded, and how far the photos have moved from those it was judged on."""
+        versions = [
+            {"alias": alias, "version": version.number, **version.watch.describe()} for alias, version in gateway.fleet.leaders.items()
+        ]
+        return {"model": gateway.fleet.source.model, "versions": versions}
+
     @app.get("/healthz", response_model=schemas.Health, **health)
     async def healthz() -> dict[str, str]:
         """Whether the process is alive."""
@@ -259,15 +271,17 @@ def _add_information(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> N
         """Prometheus metrics."""
         return Response(generate_latest(gateway.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/", include_in_schema=False)
-    async def page() -> Response:
-        return FileResponse(_PAGE / "index.html", headers={"cache-control": "no-cache"})
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return FileResponse(_PAGE / "docs.html", headers={"cache-control": "no-cache"})
+    for path, name in (("/", "index"), ("/docs", "docs"), ("/monitor", "monitor")):
+        app.add_api_route(path, _page(name), include_in_schema=False)
 
     app.mount("/page", StaticFiles(directory=_PAGE), name="page")
+
+
+def _page(name: str) -> Callable[[], Awaitable[Response]]:
+    async def page() -> Response:
+        return FileResponse(_PAGE / f"{name}.html", headers={"cache-control": "no-cache"})
+
+    return page
 
 
 def _describe(alias: str, version: Version) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Photos that people say were misjudged, kept with their consent for whoever labels the data of the next run.
 
-In: an encoded photo, what it really shows, and the answer that it got. Out, in one folder: the photo as it came, under its SHA-256,
-and a JSON file of the same name beside it.
+In: an encoded photo, what it really shows, and the answer that it got. Out, in one folder: the photo as it came, under its SHA-256, and a
+row of `labels.csv`. That is a layout which the pipeline reads (`layout: csv`), so the folder can be a source of the next run, and people
+can correct the table. No name that a caller sends becomes a path, and nothing of the folder is ever sent back.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
-import json
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,10 @@ from typing import Any
 from serving.images import read_photo
 from serving.options import RequestError
 from serving.predictor import MAX_DECODING_MEMORY
+
+TABLE = "labels.csv"
+#: Its columns: the first two are what the pipeline reads, the others for whoever looks at the photos.
+COLUMNS = ("path", "label", "model", "version", "said", "probability", "flagged_at", "consent")
 
 
 class FullError(RuntimeError):
@@ -39,12 +44,13 @@ class Complaint:
 
 
 class FlaggedPhotos:
-    """The folder of flagged photos; at most `max_photos` are kept."""
+    """The folder of flagged photos; at most `max_photos` of `max_bytes` together are kept."""
 
-    def __init__(self, folder: Path, max_photos: int) -> None:
+    def __init__(self, folder: Path, max_photos: int, max_bytes: int) -> None:
         """Use `folder`, which is made when the first photo comes."""
         self._folder = folder
         self._max_photos = max_photos
+        self._max_bytes = max_bytes
         self._lock = threading.Lock()
 
     def keep(self, data: bytes, complaint: Complaint) -> str:
@@ -60,24 +66,47 @@ class FlaggedPhotos:
         file_format = read_photo(data, 32, max_memory=MAX_DECODING_MEMORY).format
         digest = hashlib.sha256(data).hexdigest()
         photo = self._folder / f"{digest}.{file_format.lower()}"
-        note = {
-            "photo": photo.name,
-            "label": complaint.label,
+        row = {
+            "path": photo.name,
+            "label": complaint.label or "",
             "model": complaint.model,
-            "answer": complaint.answer,
+            "version": complaint.answer["model_version"],
+            "said": complaint.answer["label"],
+            "probability": f"{complaint.answer['probability']:.4f}",
             "flagged_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "consent": True,
+            "consent": "yes",
         }
         with self._lock:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if not photo.exists() and sum(1 for _ in self._folder.glob("*.json")) >= self._max_photos:
-                raise FullError(f"{self._max_photos} photos are kept already, and nobody has looked at them yet; nothing was stored")
-            _write(photo, data)
-            _write(photo.with_suffix(".json"), json.dumps(note, indent=1).encode())
+            if not photo.exists():
+                self._require_room(len(data))
+                _replace(photo, data)
+            self._note(row)
         return digest
 
+    def _require_room(self, num_bytes: int) -> None:
+        sizes = [path.stat().st_size for path in self._folder.iterdir() if path.name != TABLE]
+        if len(sizes) >= self._max_photos or sum(sizes) + num_bytes > self._max_bytes:
+            raise FullError(f"{len(sizes)} photos of {sum(sizes) / 1e6:,.0f} MB are kept already, and no more may be; nothing was stored")
 
-def _write(path: Path, data: bytes) -> None:
+    def _note(self, row: dict[str, str]) -> None:
+        """Write the table anew with this row, keeping what people have changed in the others."""
+        table, rows, header = self._folder / TABLE, {}, list(COLUMNS)
+        if table.is_file():
+            with table.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+                reader = csv.DictReader(stream)
+                rows = {one["path"]: one for one in reader if one.get("path")}
+                header += [name for name in reader.fieldnames or () if name not in header]
+        rows[row["path"]] = {**rows.get(row["path"], {}), **row}
+        scratch = table.with_name(f".{TABLE}")
+        with scratch.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, header, restval="", extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows.values())
+        scratch.rename(table)
+
+
+def _replace(path: Path, data: bytes) -> None:
     scratch = path.with_name(f".{path.name}")
     scratch.write_bytes(data)
     scratch.rename(path)

@@ -19,6 +19,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.gateway.monitoring import PROBABILITY_BINS
+
 log = logging.getLogger("pawflow.gateway")
 
 #: Nobody is there any more to receive a status; by nginx's convention it is logged as this one.
@@ -76,6 +78,9 @@ class Metrics:
             registry=self.registry,
         )
         self.answers = Counter("pawflow_answers", "Photos classified", ("version", "label", "not_sure"), registry=self.registry)
+        self.probability = Histogram(
+            "pawflow_answer_probability", "Of the label", ("version",), buckets=PROBABILITY_BINS, registry=self.registry
+        )
         self.unreadable = Counter("pawflow_unreadable_photos", "Photos that could not be decoded", registry=self.registry)
         self.reloads = Counter("pawflow_reloads", "Times that a leading version changed", registry=self.registry)
         self.versions = Gauge(
@@ -86,6 +91,12 @@ class Metrics:
         Gauge("pawflow_buffered_bytes", "Held of requests that are being read or answered", registry=self.registry).set_function(
             num_buffered
         )
+
+    def note_answer(self, answer: dict[str, Any]) -> None:
+        """Count what was said of one photo."""
+        version = answer["model_version"]
+        self.answers.labels(version, answer["label"], str(answer["not_sure"]).lower()).inc()
+        self.probability.labels(version).observe(answer["probability"])
 
 
 class Observer:

@@ -25,7 +25,9 @@ class Answer(BaseModel):
     model_version: str | None = None
     dataset_digest: str | None = None
     heat_map: list[list[float]] | None = Field(
-        default=None, description="rows, top to bottom, of the square that the network saw: evidence for the label, 0 to 1"
+        default=None,
+        description="rows, top to bottom, of the square that the network saw: evidence for the label, 0 to 1; "
+        "0 everywhere if there is nothing that the model knows",
     )
     error: str | None = None
 
@@ -64,6 +66,48 @@ class ServedModel(BaseModel):
     model: str
     versions: list[ServedVersion]
     flagging: bool = Field(description="whether misjudged photos can be sent to /flag")
+
+
+class ProbabilityBin(BaseModel):
+    """Photos whose label was this probable."""
+
+    at_most: float
+    photos: int
+
+
+class MeasureDrift(BaseModel):
+    """How far one measure has moved from the photos that the version was judged on."""
+
+    name: str
+    what: str
+    index: float = Field(description="population stability index")
+    limit: float = Field(description="above it, the measure counts as moved: 0.25, or what chance exceeds once in a thousand times")
+    moved: bool
+    edges: list[float] = Field(description="upper ends of the bins but the last; a value on an edge belongs below it")
+    then: list[float] = Field(description="share of the held-out photos in each bin")
+    now: list[float] = Field(description="share of the recent photos in each bin")
+
+
+class WatchedVersion(BaseModel):
+    """What a version has answered since it was loaded."""
+
+    alias: str
+    version: str
+    since: str = Field(description="when it was loaded; ISO 8601, UTC")
+    photos: int
+    labels: dict[str, int] = Field(description="photos of each class, in the model's order")
+    not_sure: int
+    probabilities: list[ProbabilityBin]
+    reference_photos: int | None = Field(description="held-out photos of the reference; null where the version was registered without")
+    recent_photos: int = Field(description="photos that `measures` is about, at most 1000")
+    measures: list[MeasureDrift]
+
+
+class Watched(BaseModel):
+    """The versions that lead."""
+
+    model: str
+    versions: list[WatchedVersion]
 
 
 class Flagged(BaseModel):

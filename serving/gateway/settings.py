@@ -24,6 +24,7 @@ class Settings:
         num_threads: Photos that are computed at once; 0 for one for each core.
         max_waiting: Requests that may wait for a thread.
         max_flagged: Photos kept in `flagged`.
+        max_flagged_bytes: Bytes of all of them.
     """
 
     api_key: str = ""
@@ -39,3 +40,4 @@ class Settings:
     num_threads: int = 0
     max_waiting: int = 64
     max_flagged: int = 1000
+    max_flagged_bytes: int = 1_000_000_000

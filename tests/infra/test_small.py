@@ -33,4 +33,4 @@ def test_the_proxy_passes_photos_on_and_keeps_metrics_in() -> None:
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert json.loads(text)["admin"]["disabled"]
     assert '"dial":"gateway:5002"' in text
-    assert '"path":["/metrics","/readyz"]' in text
+    assert '"path":["/metrics","/drift","/monitor","/readyz"]' in text

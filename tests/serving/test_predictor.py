@@ -77,6 +77,17 @@ def test_the_heat_map_of_a_class_shows_how_far_it_is_ahead() -> None:
     assert (draw_heat_map(np.zeros((2, 2, 3), np.float32), 1) == 0).all()
 
 
+def test_a_photo_of_nothing_known_has_no_heat_map(tmp_path: Path) -> None:
+    folder = write_mean_model(tmp_path, 32, 2.0)
+    answers = []
+    for unfamiliar_below in (0.5, 1.5):
+        dataclasses.replace(ModelCard.read(folder / CARD_FILE), unfamiliar_below=unfamiliar_below).write(folder / CARD_FILE)
+        # The evidence of this grey is 2 * (191 - 127.5) / 127.5, at every position.
+        answers.append(Predictor(folder).predict(grey_photo(191), Options(heat_map=True)))
+    assert [answer["not_sure"] for answer in answers] == [False, True]
+    assert [float(np.max(answer["heat_map"])) for answer in answers] == [1, 0]
+
+
 def test_the_8_bit_network_is_loaded_when_asked_for(tmp_path: Path) -> None:
     folder = write_mean_model(tmp_path / "float32", 32, 2.0)
     (write_mean_model(tmp_path / "other", 32, -2.0) / "model.onnx").rename(folder / INT8_FILE)

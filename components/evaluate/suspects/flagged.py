@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.common.errors import PawflowError
+
+_TABLE = "labels.csv"
 
 
 @dataclass(frozen=True)
@@ -30,25 +32,25 @@ def read_flagged(folder: Path) -> list[Flagged]:
     """The photos in a folder, the newest first.
 
     Raises:
-        PawflowError: There is no such folder, or a note in it does not say what the gateway's notes say.
+        PawflowError: There is no such folder, or its table does not say what the gateway's says.
     """
-    if not folder.is_dir():
-        raise PawflowError(f"{folder} is no folder; expected the one in which the gateway keeps flagged photos (its --flagged)")
-    notes = sorted((_read(note) for note in folder.glob("*.json")), key=lambda item: item[0], reverse=True)
-    return [flagged for _, flagged in notes]
+    table = folder / _TABLE
+    if not table.is_file():
+        raise PawflowError(f"{folder} holds no {_TABLE}; expected the folder in which the gateway keeps flagged photos (its --flagged)")
+    with table.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        rows = sorted(csv.DictReader(stream), key=lambda row: row.get("flagged_at") or "", reverse=True)
+    return [_read(row, table) for row in rows]
 
 
-def _read(note: Path) -> tuple[str, Flagged]:
+def _read(row: dict[str, str], table: Path) -> Flagged:
     try:
-        said = json.loads(note.read_text())
-        answer, label, when = said["answer"], said["label"], str(said["flagged_at"])
+        photo, label = table.with_name(Path(row["path"]).name), row["label"]
         told = (
-            f"flagged by a person on {when[:10]}, who says that it is {label or 'none of the classes'}; "
-            f"{said['model']} version {answer['model_version']} said {answer['label']} at {100 * answer['probability']:.1f} %"
+            f"flagged by a person on {row['flagged_at'][:10]}, who says that it is {label or 'none of the classes'}; "
+            f"{row['model']} version {row['version']} said {row['said']} at {100 * float(row['probability']):.1f} %"
         )
-        photo = note.with_name(Path(said["photo"]).name)
     except (ValueError, KeyError, TypeError) as error:
-        raise PawflowError(f"{note} is no note about a flagged photo ({error!r}); take it out of the folder") from error
+        raise PawflowError(f"a row of {table} is not as the gateway writes it ({error!r}): {row}; correct it or take it out") from error
     if not photo.is_file():
-        raise PawflowError(f"{note} speaks of {photo.name}, which is not there; take the note out of the folder")
-    return when, Flagged(photo, note.stem, label, told)
+        raise PawflowError(f"{table} speaks of {photo.name}, which is not there; take the row out")
+    return Flagged(photo, photo.stem, label or None, told)

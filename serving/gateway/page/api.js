@@ -37,6 +37,7 @@ function askForKey() {
 }
 
 export const readModels = () => request("models");
+export const readDrift = () => request("drift");
 
 export async function classify(photo, alias) {
   const form = new FormData();

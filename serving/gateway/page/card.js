@@ -2,19 +2,13 @@
 
 import { classify, flag } from "./api.js";
 import { drawHeat } from "./heat.js";
+import { bar, copy, percent } from "./parts.js";
 
 const NUM_BARS = 5;
 // With fewer rows a map says nothing of where.
 const FEWEST_ROWS = 3;
 // Longer side of a photo on the page, in pixels; smaller ones are enlarged, so that the heat map can be seen.
 const SMALLEST_SHOWN = 320;
-const copy = (name) => document.getElementById(name).content.firstElementChild.cloneNode(true);
-
-export function percent(value) {
-  if (value > 0.999 && value < 1) return "> 99.9 %";
-  if (value < 0.001 && value > 0) return "< 0.1 %";
-  return `${(100 * value).toFixed(1)} %`;
-}
 
 export class Card {
   constructor(photo, models) {
@@ -52,7 +46,10 @@ export class Card {
     const answered = versions.map((version, index) => ({ version, answer: results[index].value })).filter(({ answer }) => answer);
     for (const { version, answer } of answered) opinions.append(this.#opinion(version, answer));
     await this.image.decode().catch(() => {});
-    this.#offerHeat(answered.filter(({ answer }) => answer.heat_map?.length >= FEWEST_ROWS));
+    const mapped = answered.filter(({ answer }) => answer.heat_map?.length >= FEWEST_ROWS);
+    const telling = mapped.filter(({ answer }) => answer.heat_map.flat().some((value) => value > 0));
+    this.#offerHeat(telling);
+    this.element.querySelector(".no-heat").hidden = !mapped.length || telling.length > 0;
     if (answered.length && this.models.flagging) opinions.append(this.#complaint(answered[0].version));
     const spoken = answered.map(({ version, answer }) =>
       `${version.alias}: ${answer.label}, ${percent(answer.probability)}${answer.not_sure ? ", not sure" : ""}`);
@@ -75,26 +72,13 @@ export class Card {
     element.querySelector(".badge").hidden = !answer.not_sure;
     const sorted = Object.entries(answer.probabilities).sort(([, first], [, second]) => second - first);
     const bars = element.querySelector(".bars");
-    const show = (number) => bars.replaceChildren(...sorted.slice(0, number).map(([name, value]) => this.#bar(name, value)));
+    const show = (number) => bars.replaceChildren(...sorted.slice(0, number).map(([name, value]) => bar(name, value)));
     show(NUM_BARS);
     const more = element.querySelector(".more");
     more.hidden = sorted.length <= NUM_BARS;
     more.textContent = `All ${sorted.length} classes`;
     more.addEventListener("click", () => { show(sorted.length); more.hidden = true; });
     return element;
-  }
-
-  #bar(name, value) {
-    const row = document.createElement("li");
-    const [label, number, track, fill] = ["span", "span", "span", "i"].map((tag) => document.createElement(tag));
-    label.textContent = name;
-    number.textContent = percent(value);
-    track.className = "track";
-    track.ariaHidden = "true";
-    fill.style.width = `${100 * value}%`;
-    track.append(fill);
-    row.append(label, number, track);
-    return row;
   }
 
   #offerHeat(answered) {

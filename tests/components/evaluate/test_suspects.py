@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -58,9 +57,10 @@ def flag(folder: Path, photo: bytes, sha256: str, label: str | None) -> Path:
     folder.mkdir(exist_ok=True)
     file = folder / f"{sha256}.jpeg"
     file.write_bytes(photo)
-    answer = {"label": "cat", "probability": 0.915, "model_version": "3"}
-    note = {"photo": file.name, "label": label, "model": "tiny", "answer": answer, "flagged_at": "2026-05-04T10:00:00+00:00"}
-    file.with_suffix(".json").write_text(json.dumps(note))
+    with (folder / "labels.csv").open("a") as table:
+        if not table.tell():
+            table.write("path,label,model,version,said,probability,flagged_at,consent\n")
+        table.write(f"{file.name},{label or ''},tiny,3,cat,0.9150,2026-05-04T10:00:00+00:00,yes\n")
     return file
 
 
@@ -173,19 +173,19 @@ def test_flagged_photos_are_asked_about_where_they_are_in_the_dataset(decided: D
 
 
 @pytest.mark.parametrize(
-    ("note", "message"),
-    [("[]", "is no note about a flagged photo"), ("no json", "is no note"), (None, "is no folder")],
+    ("table", "message"),
+    [("path,label\na.png,cat\n", "is not as the gateway writes it"), ("photo\na.png\n", "is not as the"), (None, "holds no labels.csv")],
 )
-def test_a_wrong_folder_of_flagged_photos_is_explained(note: str | None, message: str, tmp_path: Path) -> None:
+def test_a_wrong_folder_of_flagged_photos_is_explained(table: str | None, message: str, tmp_path: Path) -> None:
     folder = tmp_path / "flagged"
-    if note is not None:
+    if table is not None:
         folder.mkdir()
-        (folder / "a.json").write_text(note)
+        (folder / "labels.csv").write_text(table)
     with pytest.raises(PawflowError, match=message):
         read_flagged(folder)
 
 
-def test_a_note_without_its_photo_is_explained(tmp_path: Path) -> None:
+def test_a_row_without_its_photo_is_explained(tmp_path: Path) -> None:
     flag(tmp_path / "flagged", b"", "a" * 64, "cat").unlink()
     with pytest.raises(PawflowError, match=r"a\.jpeg, which is not there"):
         read_flagged(tmp_path / "flagged")

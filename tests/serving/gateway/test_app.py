@@ -288,7 +288,7 @@ def test_a_log_line_per_request_without_the_photo(gateway: Client, caplog: pytes
 
 def test_the_document_of_the_api_names_every_route(gateway: Client) -> None:
     paths = gateway.get("/openapi.json").json()["paths"]
-    assert set(paths) == {"/predict", "/predict/{name}", "/invocations", "/flag", "/models", "/healthz", "/readyz", "/metrics"}
+    assert set(paths) == {"/predict", "/predict/{name}", "/invocations", "/flag", "/models", "/healthz", "/readyz", "/metrics", "/drift"}
     assert "multipart/form-data" in paths["/predict"]["post"]["requestBody"]["content"]
     envelope = paths["/invocations"]["post"]["requestBody"]["content"]["application/json"]["example"]
     assert len(gateway.post("/invocations", json=envelope).json()["predictions"]) == 1

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from serving.drift import MEASURES
 from serving.gateway.sources import FolderSource
+from serving.predictor import CARD_FILE, ModelCard
 from tests.serving.gateway.conftest import StartGateway
+from tests.serving.gateway.test_monitoring import describe
 from tests.serving.http import Client, draw
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -32,6 +35,10 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def client(start_gateway: StartGateway, two_models: FolderSource, tmp_path: Path) -> Client:
+    for name in ("bright", "dark"):
+        card = tmp_path / name / CARD_FILE
+        replace(ModelCard.read(card), unfamiliar_below=0.5).write(card)
+    describe(tmp_path / "bright")
     return start_gateway(two_models, flagged=tmp_path / "flagged")
 
 
@@ -81,6 +88,28 @@ def test_doubt_is_shown(page: Any) -> None:
     playwright.expect(page.locator(".badge").first).to_be_visible()
 
 
+def test_where_nothing_is_known_there_is_no_heat_map(page: Any, tmp_path: Path) -> None:
+    give(page, ("grey.png", draw(130)), ("white.png", draw(255)))
+    playwright.expect(page.locator(".label")).to_have_count(4)
+    assert page.locator(".no-heat").evaluate_all("(notes) => notes.map((note) => note.checkVisibility())") == [True, False]
+    assert page.locator(".heat").evaluate_all("(maps) => maps.map((map) => map.checkVisibility())") == [False, True]
+
+
+def test_the_page_of_what_was_asked(page: Any, client: Client) -> None:
+    for _ in range(3):
+        assert client.post("/predict", files=[("image", draw(0))] * 50).status_code == 200
+    page.get_by_role("link", name="Monitoring").click()
+    playwright.expect(page.locator(".watched")).to_have_count(2)
+    champion, challenger = page.locator(".watched").all()
+    playwright.expect(champion).to_contain_text("150 photos, 0.0 % not sure; moved: brightness, ")
+    playwright.expect(champion.locator(".labels li").first).to_have_text("cat150")
+    playwright.expect(champion.locator(".measures > li")).to_have_count(len(MEASURES))
+    brightness = champion.locator(".measures > li").first
+    playwright.expect(brightness.locator(".badge")).to_be_visible()
+    assert brightness.locator(".chart span").first.get_attribute("title") == "below 80: 0.0 % held out, 100.0 % of late"
+    playwright.expect(challenger).to_contain_text("registered without a reference")
+
+
 def test_several_photos_and_one_that_is_none(page: Any) -> None:
     give(page, ("a.png", draw(255)), ("b.png", b"camera shy"), ("c.png", draw(0)))
     playwright.expect(page.locator(".card")).to_have_count(3)
@@ -115,8 +144,7 @@ def test_a_misjudged_photo_is_kept_only_with_consent(page: Any, tmp_path: Path) 
     page.locator("[name=consent]").press("Space")
     page.get_by_role("button", name="Send").press("Enter")
     playwright.expect(page.locator(".outcome")).to_contain_text("Thank you")
-    (note,) = (tmp_path / "flagged").glob("*.json")
-    assert json.loads(note.read_text())["label"] == "cat"
+    assert ".png,cat,bright," in (tmp_path / "flagged" / "labels.csv").read_text()
 
 
 def test_a_key_is_asked_for_once(browser: Any, start_gateway: StartGateway, two_models: FolderSource) -> None:

@@ -1,0 +1,101 @@
+"""The commands that start a server: `serve`, `web`, `ui`. Each becomes the server that it names, so that signals reach it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.common.errors import PawflowError
+
+commands = typer.Typer()
+
+ListenOn = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+ModelName = Annotated[str, typer.Option("--model", help="Registered model; by default the one whose champion is newest.")]
+
+
+@commands.command()
+def serve(
+    model: ModelName = "",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5001,
+    host: ListenOn = "127.0.0.1",
+) -> None:
+    """Serve a champion with `mlflow models serve`.
+
+    Example: python -m pipeline serve --model dogs-vs-cats --port 5001
+    """
+    from components.common import registry, tracking
+    from components.register.endpoint import serving_command, serving_environment
+
+    _require_free(host, port)
+    tracking.require_server()
+    chosen = model or registry.newest_champion()
+    registry.require_champion(chosen)
+    uri = f"models:/{chosen}@{registry.CHAMPION}"
+    typer.echo(f"serving {uri}: POST http://{host}:{port}/invocations (Ctrl-C ends it)")
+    command, environment = serving_command(uri, host, port), serving_environment()
+    os.execvpe(command[0], command, environment)
+
+
+@commands.command()
+def web(
+    model: ModelName = "",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5002,
+    host: ListenOn = "127.0.0.1",
+) -> None:
+    """Serve a champion with the gateway: a web page for photos, and an API. `python -m serving.gateway --help` lists more settings.
+
+    Example: python -m pipeline web --model dogs-vs-cats --port 5002
+    """
+    from components.common import registry, tracking
+    from components.common.store import home
+
+    _require_free(host, port)
+    tracking.require_server()
+    chosen = model or registry.newest_champion()
+    registry.require_champion(chosen)
+    typer.echo(f"models:/{chosen}@{registry.CHAMPION} is at http://{host}:{port} (Ctrl-C ends it)")
+    gateway = ["-m", "serving.gateway", "--model", chosen, "--host", host, "--port", str(port), "--flagged", str(home() / "flagged")]
+    os.execv(sys.executable, [sys.executable, *gateway])
+
+
+@commands.command()
+def ui(port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000, host: ListenOn = "127.0.0.1") -> None:
+    """Open the MLflow UI over the runs of this folder, or of the store that MLFLOW_TRACKING_URI names."""
+    from components.common import tracking
+    from components.register.endpoint import serving_environment
+
+    tracking.configure()
+    store = os.environ["MLFLOW_TRACKING_URI"]
+    if store.startswith("http"):
+        typer.echo(f"MLFLOW_TRACKING_URI is a server: open {store}")
+        return
+    _require_free(host, port)
+    command = [
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        store,
+        "--no-serve-artifacts",
+        "--default-artifact-root",
+        str(Path("mlruns").absolute()),
+    ]
+    os.execvpe(command[0], [*command, "--host", host, "--port", str(port)], serving_environment())
+
+
+def _require_free(host: str, port: int) -> None:
+    """Refuse a port that is taken, which the servers would do late and in their own words."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As servers do, so that the remains of earlier connections are no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise PawflowError(f"port {port} of {host} cannot be listened on ({error.strerror}); choose another with --port") from error
+            raise PawflowError(f"port {port} of {host} is taken; stop who listens there, or choose another with --port") from error
