@@ -28,6 +28,8 @@ _STILL = Augment(flip=False)
 class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """One epoch of shuffled, varied images, from `first` on.
 
+    All batches have the same size, but for one image. What batch normalisation remembers for validation leans on the last batch, and one of
+    the few images that happen to be left makes validation swing while the rate is high.
     The labels are smoothed here and not in the loss, so that the loss on validation images stays the log-loss of their true labels.
     """
 
@@ -39,8 +41,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._labels = one_hot(dataset, "train") * (1.0 - candidate.label_smoothing) + candidate.label_smoothing / len(dataset.classes)
         self._weights = weigh(dataset.rows("train"), recipe.weights).astype(np.float32)
         self._policy = recipe.augment if candidate.augment else _STILL
-        self._batch_size, self._seed = candidate.batch_size, recipe.seed
-        self.num_in_epoch = math.ceil(len(self._images) / self._batch_size)
+        self._seed, self.num_in_epoch = recipe.seed, math.ceil(len(self._images) / candidate.batch_size)
         self.begin(epoch=0, first=0)
 
     def begin(self, *, epoch: int, first: int) -> None:
@@ -51,14 +52,17 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def count(self, first: int, end: int) -> int:
         """Images in the batches from number `first` up to, not including, number `end`."""
-        return min(end * self._batch_size, len(self._images)) - first * self._batch_size
+        return self._start(end) - self._start(first)
+
+    def _start(self, number: int) -> int:
+        return number * len(self._images) // self.num_in_epoch
 
     def __len__(self) -> int:
         return self.num_in_epoch - self._first
 
     def __getitem__(self, index: int) -> tuple[Pixels, Floats, Floats]:
-        start = (self._first + index) * self._batch_size
-        rows = self._order[start : start + self._batch_size]
+        number = self._first + index
+        rows = self._order[self._start(number) : self._start(number + 1)]
         return vary(self._images.take(rows), self._policy, self._draws[rows]), self._labels[rows], self._weights[rows]
 
 

@@ -33,6 +33,15 @@ def test_an_epoch_holds_each_image_once_and_varied_like_a_stored_view(dataset: D
     assert (drawn != views).any()
 
 
+@pytest.mark.parametrize("batch_size", [7, 20, 1000])
+def test_no_batch_is_more_than_one_image_smaller_than_another(dataset: Dataset, recipe: Recipe, batch_size: int) -> None:
+    batches = TrainingBatches(dataset, recipe, CANDIDATE.model_copy(update={"batch_size": batch_size}))
+    sizes = [len(batches[index][0]) for index in range(len(batches))]
+    assert sizes == [batches.count(index, index + 1) for index in range(len(batches))]
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= batch_size
+
+
 def test_an_epoch_can_be_entered_in_its_middle(dataset: Dataset, recipe: Recipe) -> None:
     whole, rest = (TrainingBatches(dataset, recipe, CANDIDATE) for _ in range(2))
     whole.begin(epoch=5, first=0)
