@@ -54,8 +54,9 @@ def _list_pages() -> list[tuple[str, list[str]]]:
     ]
 
 
-def _add_navigation(_: Sphinx, page: str, source: list[str]) -> None:
+def _add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
     if page == root_doc:
+        app.env.note_dependency(f"{_CONTENTS}.md")
         for caption, pages in _list_pages():
             listed = "\n".join(f"/{one}" for one in pages if one != root_doc)
             source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```\n"
