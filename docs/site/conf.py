@@ -23,6 +23,7 @@ include_patterns = ["*.md", "docs/*.md", "docs/adr/*.md", "components/*/README.m
 exclude_patterns = ["**/.*", "mlruns", "tests", "**/__pycache__"]
 nitpicky = True
 highlight_language = "none"
+smartquotes = False
 
 # As GitHub makes them, down to the fourth level.
 myst_heading_anchors = 4
