@@ -65,6 +65,13 @@ def _add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] = f"---\norphan: true\n---\n\n{source[0]}"
 
 
+def _keep_folders(app: Sphinx, page: str, source: list[str]) -> None:
+    """GitHub shows a folder that is linked to; here there is nothing to show, so its name stays as text."""
+    place = Path(app.env.doc2path(page)).parent
+    source[0] = re.sub(r"(?<!!)\[([^\]]+)\]\(([^)#:\s]+)\)", lambda link: link[1] if (place / link[2]).is_dir() else link[0], source[0])
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _add_navigation)
+    app.connect("source-read", _keep_folders)
