@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.cluster import Cluster
 
 EXIT_CODES = {
-    0: "done; a verdict that says no is an answer too, which --json tells apart",
+    0: "done; a verdict that says no is an answer too, which `--json` tells apart",
     1: "a bug of this project, with its stack trace; of `submit`, also a run that did not succeed; of `drift`, photos that have moved",
     2: "something that you can put right: the message says what came, what was expected, what to do; `predict`: or a photo is unreadable",
     130: "stopped by Ctrl-C (143: by SIGTERM); the same command continues where it was",

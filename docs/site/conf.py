@@ -23,6 +23,7 @@ include_patterns = ["*.md", "docs/*.md", "docs/adr/*.md", "components/*/README.m
 exclude_patterns = ["**/.*", "mlruns", "tests", "**/__pycache__"]
 nitpicky = True
 highlight_language = "none"
+smartquotes = False
 
 # As GitHub makes them, down to the fourth level.
 myst_heading_anchors = 4
@@ -54,8 +55,9 @@ def _list_pages() -> list[tuple[str, list[str]]]:
     ]
 
 
-def _add_navigation(_: Sphinx, page: str, source: list[str]) -> None:
+def _add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
     if page == root_doc:
+        app.env.note_dependency(f"{_CONTENTS}.md")
         for caption, pages in _list_pages():
             listed = "\n".join(f"/{one}" for one in pages if one != root_doc)
             source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```\n"
@@ -63,6 +65,13 @@ def _add_navigation(_: Sphinx, page: str, source: list[str]) -> None:
         source[0] = f"---\norphan: true\n---\n\n{source[0]}"
 
 
+def _keep_folders(app: Sphinx, page: str, source: list[str]) -> None:
+    """GitHub shows a folder that is linked to; here there is nothing to show, so its name stays as text."""
+    place = Path(app.env.doc2path(page)).parent
+    source[0] = re.sub(r"(?<!!)\[([^\]]+)\]\(([^)#:\s]+)\)", lambda link: link[1] if (place / link[2]).is_dir() else link[0], source[0])
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _add_navigation)
+    app.connect("source-read", _keep_folders)
