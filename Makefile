@@ -160,7 +160,7 @@ sbom: .security/.ready ## What every lock installs, as CycloneDX in the folder s
 
 .PHONY: secrets
 secrets: .security/.ready ## Passwords and keys in what git tracks
-	@git ls-files -z | xargs -0 .security/bin/detect-secrets-hook --exclude-files '$(NO_SECRETS)' --exclude-lines '$(NAMES_OF_SECRETS)' && echo "none found"
+	@git ls-files -z | xargs -0 .security/bin/detect-secrets-hook --no-verify --exclude-files '$(NO_SECRETS)' --exclude-lines '$(NAMES_OF_SECRETS)' && echo "none found"
 
 .PHONY: compose-secrets
 compose-secrets: ## Passwords for infra/compose, in a file that git ignores; those that are there stay
