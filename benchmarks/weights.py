@@ -68,7 +68,7 @@ def _log(candidate: Path, folder: Path) -> dict[str, str]:
             shutil.copytree(served, folder / form)
             name = f"benchmark-{form}"
             addresses[form] = f"models:/{name}/{registry.create_version(log_model(served, draw(0), {}).uri, name, form)}"
-    network = keras.saving.load_model(candidate / "model.keras")
+    network = keras.saving.load_model(candidate / "model.keras", safe_mode=True)
     square = np.zeros((1, *network.input_shape[1:]), np.float32)
     signature = infer_signature(square, network.predict_on_batch(square))
     addresses["keras"] = mlflow.keras.log_model(network, name="keras", signature=signature).model_uri

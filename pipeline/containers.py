@@ -93,7 +93,7 @@ def make_runner(recipe: Recipe, folder: Path) -> Any:
         network_mode=os.environ.get("PAWFLOW_DOCKER_NETWORK", "host"),
         pid_mode="host",
         read_only=True,
-        tmpfs={"/tmp": "mode=1777"},
+        tmpfs={"/tmp": "mode=1777"},  # noqa: S108 (inside the container)
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
         shm_size="1g",
@@ -134,7 +134,7 @@ def stop_containers(run: str) -> None:
 def _environment() -> dict[str, str]:
     passed = {name: value for name, value in os.environ.items() if name.upper().startswith(_PASSED)}
     # The user has no name in the container, and whatever it may write beside its outputs is gone afterwards.
-    return {**passed, "PAWFLOW_HOME": str(home()), "USER": getpass.getuser(), "HOME": "/tmp"}
+    return {**passed, "PAWFLOW_HOME": str(home()), "USER": getpass.getuser(), "HOME": "/tmp"}  # noqa: S108
 
 
 def _paths(value: object) -> Iterator[Path]:

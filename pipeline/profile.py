@@ -18,7 +18,7 @@ from components.common.errors import PawflowError
 #: The tasks of the pipeline, by the names of their folders under `components`.
 StepName = Literal["start", "download", "fuse", "augment", "train", "evaluate", "register", "promote", "finish"]
 
-_SHARED_MEMORY, _HOME = "/dev/shm", "/var/lib/pawflow"
+_SHARED_MEMORY, _HOME = "/dev/shm", "/var/lib/pawflow"  # noqa: S108 (inside the pod)
 _DURATION = r"^[1-9]\d*[smh]$"
 
 

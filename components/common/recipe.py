@@ -186,7 +186,7 @@ def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str,
         PawflowError: The text is not YAML, or a field is missing, unknown or out of range.
     """
     try:
-        values = yaml.load(text, _Loader)
+        values = yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         raise PawflowError(f"{origin} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
@@ -213,7 +213,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     try:
         for parent in parents:
             target = target[int(parent)] if isinstance(target, list) else target.setdefault(parent, {})
-        target[int(last) if isinstance(target, list) else last] = yaml.load(value, _Loader)
+        target[int(last) if isinstance(target, list) else last] = yaml.load(value, _Loader)  # noqa: S506
     except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise PawflowError(f"override {override!r} names no field of the recipe; an example: candidates.0.epochs=3") from error
 

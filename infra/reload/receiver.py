@@ -172,7 +172,8 @@ def main() -> None:
             secret = os.environ["WEBHOOK_SECRET"]
             if len(secret) < 16:
                 sys.exit("WEBHOOK_SECRET has fewer than 16 characters; anybody could sign")
-            server = make_server(Receiver(os.environ["MODEL"], secret, restart), "0.0.0.0", int(os.environ.get("PORT", PORT)))
+            # All of a pod's addresses; who may call is the network policy's to say.
+            server = make_server(Receiver(os.environ["MODEL"], secret, restart), "0.0.0.0", int(os.environ.get("PORT", PORT)))  # noqa: S104
             print(f"listening on port {server.server_address[1]} for {os.environ['MODEL']}", flush=True)
             server.serve_forever()
         case other:

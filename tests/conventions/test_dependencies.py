@@ -57,6 +57,7 @@ IMAGES = "infra/docker/locks"
         ("requirements-serve.lock", 20),
         ("requirements-stack.lock", 50),
         ("requirements-docs.lock", 15),
+        ("requirements-security.lock", 30),
         (f"{IMAGES}/builder.lock", 2),
         (f"{IMAGES}/data.lock", 100),
         (f"{IMAGES}/train.lock", 100),

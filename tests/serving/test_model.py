@@ -7,12 +7,14 @@ import io
 import shutil
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from mlflow.pyfunc import scoring_server
 
 from serving.predictor import INT8_FILE, SERVE_TAG
@@ -47,6 +49,18 @@ def server(registered: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]
 
 def encode(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def test_a_registered_model_holds_code_to_read_and_no_pickle(registered: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered)
+    folder = Path(mlflow.artifacts.download_artifacts("models:/pets/1", dst_path=str(tmp_path)))
+    flavour = yaml.safe_load((folder / "MLmodel").read_text())["flavors"]["python_function"]
+    assert flavour["model_code_path"].endswith("model.py")
+    assert "python_model" not in flavour, "this is where a cloudpickle would be named"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    # Pickles of protocol 2 and later begin with this byte.
+    assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".joblib") or path.read_bytes()[:1] == b"\x80"]
 
 
 def test_every_envelope_and_every_error(server: Client) -> None:

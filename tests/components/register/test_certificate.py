@@ -14,7 +14,7 @@ from components.common import registry
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
-from components.register.certificate import Certificate, pick_golden_photos
+from components.register.certificate import Certificate, _ask_keras, pick_golden_photos
 from components.register.endpoint import Endpoint
 from components.register.run import run as register
 from tests.components.register.conftest import Evaluated, add_int8, evaluate_model
@@ -85,3 +85,12 @@ def test_a_version_that_fails_is_deleted(dataset: Dataset, one_candidate: Recipe
         register(recipe=one_candidate.model_dump_json(), out=tmp_path / "verdict", **places)  # type: ignore[arg-type]
     assert registry.list_versions() == []
     assert not (tmp_path / "verdict").exists()
+
+
+def test_a_keras_file_that_carries_code_is_refused(tmp_path: Path) -> None:
+    import keras
+
+    inputs = keras.Input((4, 4, 3))
+    keras.Model(inputs, keras.layers.Lambda(lambda pixels: pixels * 2)(inputs)).save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="unsafe"):
+        _ask_keras(tmp_path / "model.keras", np.zeros((1, 4, 4, 3), np.uint8))

@@ -248,7 +248,7 @@ def test_a_key_protects_everything_but_health_and_the_page(start_gateway: StartG
         refused = client.post(path, data=BRIGHT)
         assert (refused.status_code, refused.json()["error_code"]) == (401, "UNAUTHENTICATED")
         assert client.post(path, data=BRIGHT, headers={"X-API-Key": "secre\u00e9"}).status_code == 401
-    assert [client.get(path).status_code for path in ("/models", "/metrics", "/healthz", "/readyz", "/")] == [401, 401, 200, 200, 200]
+    assert [client.get(path).status_code for path in ("/models", "/metrics", "/drift", "/healthz", "/")] == [401, 401, 401, 200, 200]
     for headers in ({"X-API-Key": "secret"}, {"Authorization": "Bearer secret"}):
         assert client.post("/predict", data=BRIGHT, headers=headers).status_code == 200
 
@@ -256,6 +256,16 @@ def test_a_key_protects_everything_but_health_and_the_page(start_gateway: StartG
 def test_another_site_cannot_post_through_a_visitors_browser(gateway: Client) -> None:
     assert gateway.post("/predict", data=BRIGHT, headers={"sec-fetch-site": "cross-site"}).status_code == 403
     assert gateway.post("/predict", data=BRIGHT, headers={"sec-fetch-site": "same-origin"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/monitor", "/page/app.js", "/models", "/nothing"])
+def test_a_browser_may_load_and_run_nothing_from_elsewhere(gateway: Client, path: str) -> None:
+    headers = gateway.get(path).headers
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert "unsafe" not in headers["content-security-policy"]
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
 
 
 def test_metrics_count_requests_and_answers(gateway: Client, two_models: FolderSource) -> None:

@@ -135,7 +135,7 @@ def test_a_caller_that_leaves_before_its_answer_costs_nothing_more(gateway: Clie
     for _ in range(10):
         with connect(gateway) as gone:
             gone.sendall(HEAD + f"Content-Length: {len(large)}\r\n\r\n".encode() + large)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "pawflow_admitted_requests 0.0" not in (text := gateway.get("/metrics").text) or "pawflow_buffered_bytes 0.0" not in text:
         assert time.monotonic() < deadline
         time.sleep(0.05)
