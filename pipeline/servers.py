@@ -29,14 +29,10 @@ def serve(
 
     Example: python -m pipeline serve --model dogs-vs-cats --port 5001
     """
-    from components.common import registry, tracking
+    from components.common import registry
     from components.register.endpoint import serving_command, serving_environment
 
-    _require_free(host, port)
-    tracking.require_server()
-    chosen = model or registry.newest_champion()
-    registry.require_champion(chosen)
-    uri = f"models:/{chosen}@{registry.CHAMPION}"
+    uri = f"models:/{_choose_champion(model, host, port)}@{registry.CHAMPION}"
     typer.echo(f"serving {uri}: POST http://{host}:{port}/invocations (Ctrl-C ends it)")
     command, environment = serving_command(uri, host, port), serving_environment()
     os.execvpe(command[0], command, environment)
@@ -52,13 +48,10 @@ def web(
 
     Example: python -m pipeline web --model dogs-vs-cats --port 5002
     """
-    from components.common import registry, tracking
+    from components.common import registry
     from components.common.store import home
 
-    _require_free(host, port)
-    tracking.require_server()
-    chosen = model or registry.newest_champion()
-    registry.require_champion(chosen)
+    chosen = _choose_champion(model, host, port)
     typer.echo(f"models:/{chosen}@{registry.CHAMPION} is at http://{host}:{port} (Ctrl-C ends it)")
     gateway = ["-m", "serving.gateway", "--model", chosen, "--host", host, "--port", str(port), "--flagged", str(home() / "flagged")]
     os.execv(sys.executable, [sys.executable, *gateway])
@@ -86,6 +79,17 @@ def ui(port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000, hos
         str(Path("mlruns").absolute()),
     ]
     os.execvpe(command[0], [*command, "--host", host, "--port", str(port)], serving_environment())
+
+
+def _choose_champion(model: str, host: str, port: int) -> str:
+    """The registered model to serve: the one that is named, or the newest; the port is free and the registry answers."""
+    from components.common import registry, tracking
+
+    _require_free(host, port)
+    tracking.require_server()
+    chosen = model or registry.newest_champion()
+    registry.require_champion(chosen)
+    return chosen
 
 
 def _require_free(host: str, port: int) -> None:
