@@ -2,8 +2,8 @@
 
 In: uint8 pixels, a policy and random numbers. Out: uint8 pixels of the same shape. Shifts are by whole pixels, so a policy of flips and
 shifts copies pixels without blurring any; with rotation or crop, geometry is one affine map, so an image is resampled once. Borders are
-mirrored. Colour is one table look-up per channel and a blend with grey. The numbers of a whole view or epoch are drawn at once from its
-key, so the result depends neither on the order in which threads work nor on how images are batched.
+mirrored. Colour is one table look-up per channel and a blend with grey; last, a square is hidden. The numbers of a whole view or epoch are
+drawn at once from its key, so the result depends neither on the order in which threads work nor on how images are batched.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from serving.images import Pixels
 
 Draws = NDArray[np.float64]
 
-#: Random numbers for one image: angle, zoom, mirror, shift in x and y, brightness, contrast, saturation.
-_NUM_DRAWS = 8
+#: Random numbers for one image: angle, zoom, mirror, shift in x and y, brightness, contrast, saturation; column and row of what is hidden.
+_NUM_DRAWS = 10
+#: Of what is hidden: the middle of the range, which most networks scale to about 0.
+_GREY = 128
 
 
 def draw(num_images: int, *key: int) -> Draws:
-    """Random numbers for `vary`, shape (num_images, 8); the same key, (seed, view or epoch) say, gives the same numbers."""
+    """Random numbers for `vary`, shape (num_images, 10); the same key, (seed, view or epoch) say, gives the same numbers."""
     return np.random.default_rng(key).random((num_images, _NUM_DRAWS))
 
 
@@ -36,7 +38,7 @@ def vary(images: Pixels, policy: Augment, draws: Draws) -> Pixels:
         policy: Ranges that the draws are scaled to.
         draws: Rows of what `draw` returned, one for each image.
     """
-    return _recolour(_move(images, policy, draws), policy, draws)
+    return _hide(_recolour(_move(images, policy, draws), policy, draws), policy, draws)
 
 
 def _symmetric(draws: Draws, limit: float) -> Draws:
@@ -82,7 +84,7 @@ def _warp(pixels: Pixels, angle: float, zoom: float, mirrored: bool, shift: NDAr
 def _recolour(images: Pixels, policy: Augment, draws: Draws) -> Pixels:
     if not (policy.brightness or policy.contrast or policy.saturation):
         return images
-    factors = 1.0 + _symmetric(draws[:, 5:], 1.0) * (policy.brightness, policy.contrast, policy.saturation)
+    factors = 1.0 + _symmetric(draws[:, 5:8], 1.0) * (policy.brightness, policy.contrast, policy.saturation)
     return np.stack([_tint(pixels, *row) for pixels, row in zip(images, factors, strict=True)])
 
 
@@ -92,3 +94,18 @@ def _tint(pixels: Pixels, brightness: float, contrast: float, saturation: float)
     colour = cv2.addWeighted(pixels, saturation, cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), 1.0 - saturation, 0.0)
     levels = np.arange(256) * (brightness * contrast) + brightness * (1.0 - contrast) * mean
     return np.asarray(cv2.LUT(colour, np.clip(np.rint(levels), 0, 255).astype(np.uint8)), np.uint8)
+
+
+def _hide(images: Pixels, policy: Augment, draws: Draws) -> Pixels:
+    """Grey out a square about a random pixel, partly outside of the image where that is near the border.
+
+    DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017).
+    """
+    if not policy.hide:
+        return images
+    height, width = images.shape[1:3]
+    side, images = round(policy.hide * max(height, width)), images.copy()
+    corners = (draws[:, 8:] * (width, height)).astype(int) - side // 2
+    for pixels, (left, top) in zip(images, corners, strict=True):
+        pixels[max(top, 0) : top + side, max(left, 0) : left + side] = _GREY
+    return images
