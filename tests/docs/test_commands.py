@@ -61,7 +61,15 @@ NOT_RUN = {
         **{f"{PIPELINE} {verb} ": _CLUSTER for verb in ("submit", "schedule", "upload")},
     },
     "docs/labels.md": {f"{PIPELINE} run": _ARCHIVES, f"{PIPELINE} data suspects": "the README's is run"},
+    "docs/monitoring.md": {
+        "make web": "the README's is run",
+        **dict.fromkeys((f"{PIPELINE} drift", "curl "), "tests/serving/gateway/test_monitoring.py asks a gateway"),
+    },
     "docs/operations.md": {f"{PIPELINE} registry": "the README's are run"},
+    "docs/security.md": {
+        **dict.fromkeys(("make audit", "make sbom", "make secrets", "make check-infra"), "makes an environment of its own"),
+        "make check": "is part of make test",
+    },
     "docs/serving.md": {"docker run": _ENGINE},
     "infra/README.md": {
         **dict.fromkeys(("make images", "infra/docker/make-base", "make test-containers", "docker ", "$STEP ", "STEP=", "for "), _ENGINE),
@@ -71,7 +79,9 @@ NOT_RUN = {
         **dict.fromkeys(("make stack", "set -a; . .stack", "python -m infra.stack"), "make test-stack does it"),
         "mlflow artifacts download": "needs the registry of a server",
         "curl -F image=@photo.jpg https://pets.example": "needs that server",
-        **dict.fromkeys(("export ", "kubectl ", "set -a; . infra", "alias ", "put "), "needs a cluster"),
+        **dict.fromkeys(
+            ("export ", "kubectl ", "set -a; . infra", "alias ", "put ", "fernet()", "SECRET=", "WEBHOOK_SECRET="), "needs a cluster"
+        ),
     },
 }
 
