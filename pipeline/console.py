@@ -36,8 +36,10 @@ class Console(io.TextIOBase):
     def write(self, text: str) -> int:
         """Take text from any thread; whole lines are passed on."""
         with self._lock:
-            self._log.write(text)
-            self._log.flush()
+            # A full disk is the steps' to report; what they say must get through all the same.
+            with contextlib.suppress(OSError):
+                self._log.write(text)
+                self._log.flush()
             thread = threading.get_ident()
             *lines, rest = (self._unfinished.get(thread, "") + text).split("\n")
             self._unfinished[thread] = rest

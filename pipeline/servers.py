@@ -78,7 +78,9 @@ def ui(port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000, hos
         "--default-artifact-root",
         str(Path("mlruns").absolute()),
     ]
-    os.execvpe(command[0], [*command, "--host", host, "--port", str(port)], serving_environment())
+    # Seven processes for what only language models need.
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **serving_environment()}
+    os.execvpe(command[0], [*command, "--host", host, "--port", str(port)], environment)
 
 
 def _choose_champion(model: str, host: str, port: int) -> str:

@@ -38,15 +38,17 @@ class OutageError(PawflowError):
 
 def explain(error: BaseException) -> PawflowError | None:
     """The error that people are meant to read, or None if there is none to be had."""
+    of_mlflow = False
     for cause in _chain(error):
         if isinstance(cause, PawflowError):
             return cause
-        if isinstance(cause, requests.RequestException) and _is_for_mlflow(cause):
+        of_mlflow = of_mlflow or type(cause).__module__.startswith("mlflow.")
+        # An answer that broke off does not say what had been asked; that MLflow's client made an error of its own of it does.
+        if isinstance(cause, requests.RequestException) and (of_mlflow or _is_for_mlflow(cause)):
             return _describe_outage(cause)
-        if type(cause).__module__.startswith("mlflow.") and type(cause).__name__ == "RestException":
-            if getattr(cause, "error_code", "") in _OF_SERVER:
-                return _describe_outage(cause)
-        elif isinstance(cause, OSError) and cause.errno in _REFUSALS:
+        if type(cause).__name__ == "RestException" and getattr(cause, "error_code", "") in _OF_SERVER:
+            return _describe_outage(cause)
+        if isinstance(cause, OSError) and cause.errno in _REFUSALS:
             where = f" at {cause.filename}" if cause.filename else ""
             return PawflowError(f"{os.strerror(cause.errno)}{where}: {_REFUSALS[cause.errno]}, {_AGAIN}")
         elif isinstance(cause, sqlite3.Error) and any(part in str(cause) for part in _SQLITE):

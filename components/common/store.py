@@ -142,7 +142,8 @@ def produce(step: str, inputs: Mapping[str, object], work: Callable[[Path], Reco
 def seal(folder: Path, step: str, record: Record) -> None:
     """Make a folder the complete output of a step: write what it holds, and what the step reports."""
     files = {str(path.relative_to(folder)): hash_file(path) for path in _files(folder)}
-    (folder / _INDEX).write_text(json.dumps({"step": step, "files": files, "record": asdict(record)}, indent=1))
+    content = {"step": step, "files": files, "record": asdict(record)}
+    (folder / _INDEX).write_text(json.dumps({**content, "digest": hash_values(content)}, indent=1))
 
 
 def _clear_leftovers(shelf: Path) -> None:
@@ -193,7 +194,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _is_intact(entry: Path) -> bool:
     try:
-        files = json.loads((entry / _INDEX).read_text())["files"]
-        return all(hash_file(entry / name) == digest for name, digest in files.items())
-    except (OSError, ValueError, KeyError):
+        index = json.loads((entry / _INDEX).read_text())
+        # What the step reported may be damaged like any file.
+        is_whole = index.pop("digest") == hash_values(index)
+        return is_whole and all(hash_file(entry / name) == digest for name, digest in index["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -162,6 +162,7 @@ def test_a_promotion_in_mlflow_restarts_the_deployment(
         "1",
     ]
     settings = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "https,http",
         "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": Fernet.generate_key().decode(),

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import sqlite3
+import threading
 from pathlib import Path
 
 import mlflow
@@ -57,6 +58,23 @@ def test_a_bug_stays_a_bug() -> None:
     assert explain(requests.ConnectionError("of another server")) is None
     with pytest.raises(ZeroDivisionError):
         attempt(lambda: 1 / 0)
+
+
+def test_an_answer_that_breaks_off_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(server: socket.socket) -> None:
+        caller, _ = server.accept()
+        caller.recv(65536)
+        caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1104\r\n\r\n{")
+        caller.close()
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        error = raised(mlflow.MlflowClient().get_run, "some-run")
+    assert isinstance(explain(error), OutageError)
+    assert "Connection broken" in str(explain(error))
 
 
 def test_errors_that_were_raised_from_one_another_in_a_circle_end() -> None:

@@ -53,8 +53,12 @@ def test_a_damaged_entry_is_made_again(capsys: pytest.CaptureFixture[str]) -> No
     again, reused = produce("fuse", {}, write)
     assert (again, reused) == (entry, False)
     assert "damaged" in capsys.readouterr().out
-    (entry / "artifact.json").write_text("{")
-    assert not produce("fuse", {}, write)[1]
+    index = (entry / "artifact.json").read_text()
+    # The last: what the step reported, which is figures that go to MLflow.
+    for damage in ("{", "[]", index.replace("files", "fules"), index.replace("3.0", "8.0")):
+        (entry / "artifact.json").write_text(damage)
+        assert not produce("fuse", {}, write)[1], damage
+    assert produce("fuse", {}, refuse)[1]
 
 
 def _die_while_working(home: str) -> None:

