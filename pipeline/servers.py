@@ -59,7 +59,10 @@ def web(
 
 @commands.command()
 def ui(port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000, host: ListenOn = "127.0.0.1") -> None:
-    """Open the MLflow UI over the runs of this folder, or of the store that MLFLOW_TRACKING_URI names."""
+    """Open the MLflow UI over the runs of this folder, or of the store that MLFLOW_TRACKING_URI names.
+
+    Example: python -m pipeline ui --port 5000
+    """
     from components.common import tracking
     from components.register.endpoint import serving_environment
 

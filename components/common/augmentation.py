@@ -19,15 +19,19 @@ from serving.images import Pixels
 
 Draws = NDArray[np.float64]
 
-#: Random numbers for one image: angle, zoom, mirror, shift in x and y, brightness, contrast, saturation; column and row of what is hidden.
-_NUM_DRAWS = 10
+#: Random numbers for one image: angle, zoom, mirror, shift in x and y, brightness, contrast, saturation.
+_NUM_DRAWS = 8
+#: And, from a generator of their own, so that policies without them draw what they always drew: column and row of what is hidden.
+_NUM_LATER_DRAWS = 2
 #: Of what is hidden: the middle of the range, which most networks scale to about 0.
 _GREY = 128
 
 
 def draw(num_images: int, *key: int) -> Draws:
     """Random numbers for `vary`, shape (num_images, 10); the same key, (seed, view or epoch) say, gives the same numbers."""
-    return np.random.default_rng(key).random((num_images, _NUM_DRAWS))
+    generator = np.random.default_rng(key)
+    (later,) = generator.spawn(1)
+    return np.hstack([generator.random((num_images, _NUM_DRAWS)), later.random((num_images, _NUM_LATER_DRAWS))])
 
 
 def vary(images: Pixels, policy: Augment, draws: Draws) -> Pixels:

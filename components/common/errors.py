@@ -13,3 +13,7 @@ class PawflowError(Exception):
 
 class StoppedError(PawflowError):
     """A signal asked to stop: nothing is wrong with what was being done, and the same command goes on with it."""
+
+
+class UnreachableError(PawflowError):
+    """A server that the work needs cannot be reached or used now, whatever the work is; later it may be."""

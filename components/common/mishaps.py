@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import requests
 
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, UnreachableError
 
 _AGAIN = "then type the same command again"
 #: What the operating system refuses, and what helps.
@@ -32,15 +32,16 @@ _SQLITE = ("disk is full", "readonly database", "unable to open", "disk I/O erro
 _OF_SERVER = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 
 
-class OutageError(PawflowError):
+class OutageError(UnreachableError):
     """The tracking server is away, and its client has waited for it in vain."""
 
 
 def explain(error: BaseException) -> PawflowError | None:
     """The error that people are meant to read, or None if there is none to be had."""
     of_mlflow = False
-    for cause in _chain(error):
-        if isinstance(cause, PawflowError):
+    for cause, is_incidental in _chain(error):
+        # One that was being handled when something else went wrong does not explain that.
+        if isinstance(cause, PawflowError) and not is_incidental:
             return cause
         of_mlflow = of_mlflow or type(cause).__module__.startswith("mlflow.")
         # An answer that broke off does not say what had been asked; that MLflow's client made an error of its own of it does.
@@ -57,14 +58,17 @@ def explain(error: BaseException) -> PawflowError | None:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _chain(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
+    """The error and what led to it, and whether that was only being handled at the time, on the way from one to the other."""
     seen: list[BaseException] = []
     current: BaseException | None = error
+    is_incidental = False
     # What is raised again "from" what it led to makes a circle.
     while current is not None and current not in seen:
-        yield current
+        yield current, is_incidental
         seen.append(current)
-        current = current.__cause__ or current.__context__
+        is_incidental = is_incidental or current.__cause__ is None
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
 
 
 def _is_for_mlflow(error: requests.RequestException) -> bool:

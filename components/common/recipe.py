@@ -71,7 +71,7 @@ class Split(Strict):
 
 
 class Augment(Strict):
-    """How training images are varied; all ranges are symmetric and drawn uniformly."""
+    """How training images are varied; what has a range is drawn from it uniformly, to either side but for `crop`."""
 
     views: int = Field(default=1, ge=0, le=16, description="stored variants of each training image, for `frozen` training")
     flip: bool = Field(default=True, description="mirror half of them; not for letters, digits, or what has a left and a right")

@@ -58,7 +58,7 @@ def calibrate(network: keras.Model, dataset: Dataset, not_sure_share: float) -> 
     images = dataset.images("validation")
     rows = np.unique(np.linspace(0, len(images) - 1, _MOST_IMAGES).astype(np.int64))
     ask = with_class_activation(network).predict_on_batch
-    batches = [images.take(rows[start : start + _BATCH]).astype(np.float32) for start in range(0, len(rows), _BATCH)]
+    batches = (images.take(rows[start : start + _BATCH]).astype(np.float32) for start in range(0, len(rows), _BATCH))
     activation = np.concatenate([np.asarray(ask(batch)[1], np.float64) for batch in batches])
     labels, logits = dataset.labels("validation")[rows], activation.mean(axis=(1, 2))
     temperature = fit_temperature(logits, labels)

@@ -24,7 +24,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from numpy.typing import NDArray
 
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, UnreachableError
 from components.common.progress import say
 from components.common.store import home
 
@@ -133,7 +133,7 @@ class Checkpoints:
         """The newest checkpoint that is whole; a damaged one is discarded with a word.
 
         Raises:
-            PawflowError: The place cannot be read.
+            UnreachableError: The place cannot be read.
         """
         try:
             for name in sorted(self._place.names(), reverse=True):
@@ -143,7 +143,7 @@ class Checkpoints:
                     say(f"the checkpoint {self._place}/{name} is damaged and discarded ({error})")
                     self._place.remove(name)
         except _FAILURES as error:
-            raise PawflowError(
+            raise UnreachableError(
                 f"checkpoints cannot be read from {self._place} ({error}); correct {LOCATION}, or unset it to keep them in the home folder"
             ) from error
         return None

@@ -13,7 +13,7 @@ import typer
 from components.common import tracking
 from components.common.cli import DatasetOption, JobOption, OutOption, RecipeOption, ViewsOption
 from components.common.dataset import Dataset
-from components.common.errors import PawflowError, StoppedError
+from components.common.errors import PawflowError, StoppedError, UnreachableError
 from components.common.inputs import deliver_failure
 from components.common.progress import say
 from components.common.recipe import load_recipe
@@ -67,7 +67,7 @@ def run(
             from components.train.train import train
 
             return train(fused, views, experiment, chosen, folder, checkpoints)
-        except StoppedError:
+        except (StoppedError, UnreachableError):
             raise
         except PawflowError as error:
             raise _CandidateError(str(error)) from error

@@ -19,7 +19,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, UnreachableError
 from components.common.store import home
 
 #: Environment variable that names the mirror.
@@ -121,7 +121,7 @@ def _fetch(url: str) -> Path:
         boto3.session.Session().client("s3", config=config).download_file(bucket, key, str(path))
     except (BotoCoreError, ClientError) as error:
         if getattr(error, "response", {}).get("Error", {}).get("Code") != "404":
-            raise PawflowError(
+            raise UnreachableError(
                 f"the weights {url} are not to be had: {error}; check {MIRROR}, AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY"
             ) from error

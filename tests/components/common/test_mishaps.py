@@ -60,6 +60,26 @@ def test_a_bug_stays_a_bug() -> None:
         attempt(lambda: 1 / 0)
 
 
+def test_a_bug_while_another_error_is_handled_is_no_error_of_the_users() -> None:
+    def stumble(*, openly: bool) -> None:
+        try:
+            raise PawflowError("photo.jpg is missing")
+        except PawflowError as error:
+            if openly:
+                raise ValueError("?") from error
+            int("?")
+
+    def forget() -> None:
+        try:
+            stumble(openly=True)
+        except ValueError:
+            raise ValueError("?") from None
+
+    assert explain(raised(lambda: stumble(openly=False))) is None
+    assert explain(raised(forget)) is None
+    assert str(explain(raised(lambda: stumble(openly=True)))) == "photo.jpg is missing"
+
+
 def test_an_answer_that_breaks_off_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     def serve(server: socket.socket) -> None:
         caller, _ = server.accept()

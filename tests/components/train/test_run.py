@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 from pathlib import Path
 
 import mlflow
@@ -62,6 +63,24 @@ def test_a_stopped_step_continues_and_leaves_no_checkpoints(
     # Both epochs are in TensorBoard's logs, also the one before the stop.
     assert [path.name for path in sorted((tmp_path / "out" / "tensorboard").iterdir())] == ["train", "validation"]
     assert len(json.loads((tmp_path / "out" / "history.json").read_text())["val_loss"]) == 2
+
+
+def test_a_store_that_is_away_is_no_failure_of_the_candidate(
+    dataset: Dataset, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = Candidate(name="one", architecture="simple_cnn", mode="scratch", epochs=1)
+    folder = deliver(dataset, tmp_path / "dataset")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{unused.getsockname()[1]}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "some-key")
+    monkeypatch.setenv("PAWFLOW_CHECKPOINTS", "s3://bucket/checkpoints")
+    text = recipe.model_copy(update={"candidates": (candidate,)}).model_dump_json()
+    # With a job, a failed candidate would be delivered as such, and nobody would try again.
+    with pytest.raises(PawflowError, match="checkpoints cannot be read from s3://bucket/checkpoints"):
+        run(recipe=text, candidate="one", dataset=folder, views=folder, out=tmp_path / "out", job="some-job")
+    assert not (tmp_path / "out" / "failed.json").exists()
 
 
 def test_a_diverged_candidate_is_a_result_that_leaves_no_checkpoint(
