@@ -6,6 +6,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RECIPE ?= sample
 MODEL ?=
 UI_PORT ?= 5000
+SERVE_PORT ?= 5001
 WEB_PORT ?= 5002
 DOCKER ?= docker
 BASE ?= python:3.11-slim-bookworm
@@ -134,8 +135,8 @@ ui: .venv/.ready ## Open the MLflow UI on http://127.0.0.1:5000 (UI_PORT=5000)
 	@$(BIN)/python -m pipeline ui --port $(UI_PORT)
 
 .PHONY: serve
-serve: .venv/.ready ## Serve a champion on port 5001 (MODEL=name; default: the newest)
-	@$(BIN)/python -m pipeline serve $(if $(MODEL),--model $(MODEL))
+serve: .venv/.ready ## Serve a champion on port 5001 (MODEL=name, default the newest; SERVE_PORT=5001)
+	@$(BIN)/python -m pipeline serve --port $(SERVE_PORT) $(if $(MODEL),--model $(MODEL))
 
 .PHONY: web
 web: .venv/.ready ## Open a web page for photos on http://127.0.0.1:5002 (MODEL=name, WEB_PORT=5002)

@@ -15,6 +15,9 @@ from components.common.errors import PawflowError
 
 commands = typer.Typer()
 
+#: Variables of make.
+_PORTS = "UI_PORT, SERVE_PORT, WEB_PORT"
+
 ListenOn = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 ModelName = Annotated[str, typer.Option("--model", help="Registered model; by default the one whose champion is newest.")]
 
@@ -105,6 +108,5 @@ def _require_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise PawflowError(f"port {port} of {host} cannot be listened on ({error.strerror}); choose another with --port") from error
-            raise PawflowError(f"port {port} of {host} is taken; stop who listens there, or choose another with --port") from error
+            taken = "is taken; stop who listens there" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
+            raise PawflowError(f"port {port} of {host} {taken}, or choose another with --port (of make: {_PORTS})") from error

@@ -37,14 +37,21 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     command = subprocess.Popen(arguments[2:] if user else arguments, stdin=subprocess.DEVNULL, user=user)
-    threading.Thread(target=_end_with_starter, args=(command,), daemon=True).start()
-    return command.wait()
+    ending = threading.Event()
+    watcher = threading.Thread(target=_end_with_starter, args=(command, ending), daemon=True)
+    watcher.start()
+    code = command.wait()
+    if ending.is_set():
+        # The command has ended as it was asked to; what it had started may not have.
+        watcher.join()
+    return code
 
 
-def _end_with_starter(command: subprocess.Popen[bytes]) -> None:
+def _end_with_starter(command: subprocess.Popen[bytes], ending: threading.Event) -> None:
     # Read from the descriptor itself: a buffered reader would be locked at this process's own end.
     while os.read(0, 4096):
         pass
+    ending.set()
     os.killpg(0, signal.SIGTERM)
     try:
         command.wait(_SECONDS_TO_END)

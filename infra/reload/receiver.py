@@ -24,6 +24,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+from requests.structures import CaseInsensitiveDict
+
 EVENT: Final = "model_version_alias.created"
 ALIAS = "champion"
 PORT = 5008
@@ -125,7 +127,7 @@ def make_server(receiver: Receiver, host: str, port: int) -> ThreadingHTTPServer
         def do_POST(self) -> None:
             """Take a message."""
             try:
-                self._answer(200, receiver.receive(dict(self.headers), self._read()))
+                self._answer(200, receiver.receive(CaseInsensitiveDict(self.headers.items()), self._read()))
             except RefusedError as refused:
                 self._answer(refused.status, str(refused))
             except Exception as error:

@@ -52,8 +52,10 @@ def test_the_commits_apply_and_what_they_add_works(tmp_path: Path) -> None:
     shutil.copytree(ROOT / ".ci", copy / ".ci")
     commits = [block for language, block in read_blocks("docs/extending.md") if language == "diff"]
     assert len(commits) == 4
+    # In a folder of another repository, git would pass over files that this does not have.
+    alone = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path)}
     for commit in commits:
-        subprocess.run(["git", "apply", "-"], input=commit, text=True, cwd=copy, check=True)
+        subprocess.run(["git", "apply", "-"], input=commit, text=True, cwd=copy, env=alone, check=True)
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     for command in (["-m", "pytest", "-q", "-p", "no:cacheprovider", *CONVENTIONS], ["-c", USE]):
         done = subprocess.run([sys.executable, *command], cwd=copy, env=environment, capture_output=True, text=True)

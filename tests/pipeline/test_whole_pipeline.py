@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -120,13 +121,13 @@ def endpoint(finished: tuple[Workspace, str]) -> Iterator[str]:
     server = subprocess.Popen(command, cwd=workspace.folder, env=workspace.environment, start_new_session=True)
     try:
         url = f"http://127.0.0.1:{port}"
-        for _ in range(240):
+        deadline, is_up = time.monotonic() + 120, False
+        while not is_up:
             assert server.poll() is None, "the server ended"
-            try:
-                if requests.get(f"{url}/ping", timeout=1).ok:
-                    break
-            except requests.ConnectionError:
-                time.sleep(0.25)
+            assert time.monotonic() < deadline, "the server does not answer"
+            with contextlib.suppress(requests.RequestException):
+                is_up = requests.get(f"{url}/ping", timeout=5).ok
+            time.sleep(0.25)
         yield f"{url}/invocations"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
@@ -235,6 +236,6 @@ def test_a_stopped_run_ends_at_once_and_says_how_to_continue(finished: tuple[Wor
         if "drawing" in line:
             break
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT
     assert output.strip().endswith("to continue: .venv/bin/python -m pipeline run --recipe sample seed=7")

@@ -12,11 +12,13 @@ import pytest
 
 from components.common import leash
 
-#: Starts a child of its own, and neither cares about SIGTERM.
+#: Starts a child that does not care about SIGTERM, and does not care itself.
 STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
+ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", ignore], stdout=subprocess.PIPE)
+child.stdout.readline()
 print(child.pid, flush=True)
 time.sleep(600)
 """
@@ -54,7 +56,7 @@ def test_a_signal_for_the_group_reaches_the_command() -> None:
     assert process.wait(30) != 0
 
 
-@pytest.mark.parametrize("command", [STUBBORN, STUBBORN.replace("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nchild", "child")])
+@pytest.mark.parametrize("command", [STUBBORN, STUBBORN.replace("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nignore", "ignore")])
 def test_descendants_end_when_the_starter_is_killed(command: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     starter = subprocess.Popen([sys.executable, "-c", STARTER, command], stdout=subprocess.PIPE, env=environment)
