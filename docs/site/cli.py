@@ -20,7 +20,7 @@ The words: a *recipe* says what to do; a *candidate* is one network of it, train
 validation; the *verdict* says whether the winner may serve; the *champion* serves, the *challenger* is the newest version, the *previous*
 one is what a rollback goes back to.
 
-Settings of the surroundings: `PAWFLOW_HOME` (cache and runs, by default `.pawflow`), `MLFLOW_TRACKING_URI` (by default
+Environment variables: `PAWFLOW_HOME` (cache and runs, by default `.pawflow`), `MLFLOW_TRACKING_URI` (by default
 `sqlite:///mlflow.db`), `PAWFLOW_CHECKPOINTS`, `PAWFLOW_WEIGHTS` ([train](../components/train/README.md)), `KAGGLE_API_TOKEN`,
 `AWS_ENDPOINT_URL_S3` and boto3's own.
 

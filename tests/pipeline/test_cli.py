@@ -148,7 +148,7 @@ def test_the_ui_shows_the_store_of_this_folder(tmp_path: Path) -> None:
     try:
         deadline = time.monotonic() + 120
         while True:
-            with contextlib.suppress(requests.ConnectionError):
+            with contextlib.suppress(requests.RequestException):
                 found = requests.get(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=9", timeout=30).json()
                 break
             assert server.poll() is None, (tmp_path / "log").read_text()
