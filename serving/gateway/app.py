@@ -118,7 +118,7 @@ class Gateway:
                 return {"error": str(error)}
             raise RequestError(f"photo {row}: {error}") from None
         version.watch.note(examined)
-        self.metrics.note_answer(examined.answer)
+        self.metrics.note_answer(examined)
         return examined.answer
 
 
