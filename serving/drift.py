@@ -12,15 +12,20 @@ Validation, 2020), which says how much of it means nothing.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.activation import Floats, find_peak
 from serving.images import Pixels
+
+log = logging.getLogger(__name__)
 
 REFERENCE_FILE = "reference.json"
 
@@ -43,8 +48,10 @@ NOTABLE = 0.25
 #: Photos before anything is said to have moved.
 FEWEST = 100
 
+#: Photos of late that are compared.
+WINDOW = 1000
+
 _NUM_BINS = 10
-_WINDOW = 1000
 #: About so many pixels across are enough for means, whatever the size of the square.
 _SAMPLES_ACROSS = 64
 #: Quantile of the normal distribution that belongs to one chance in a thousand.
@@ -115,7 +122,7 @@ class Reference:
 
     Attributes:
         num_photos: How many.
-        measures: Of each of `MEASURES`.
+        measures: Of each of `MEASURES`; of fewer, where an older version of this project wrote it.
     """
 
     num_photos: int
@@ -139,16 +146,34 @@ class Reference:
 
     @classmethod
     def read(cls, folder: Path) -> Reference | None:
-        """What lies beside a network; None for one that was registered without."""
-        if not (folder / REFERENCE_FILE).is_file():
+        """What lies beside a network; None where there is nothing, or it is damaged: a network answers without it."""
+        path = folder / REFERENCE_FILE
+        if not path.is_file():
             return None
-        values = json.loads((folder / REFERENCE_FILE).read_text())
-        bins = {name: Bins(tuple(values["measures"][name]["edges"]), tuple(values["measures"][name]["counts"])) for name in MEASURES}
-        return cls(values["num_photos"], bins)
+        try:
+            values = json.loads(path.read_bytes())
+            written = {name: _read_bins(bins) for name, bins in values["measures"].items()}
+            num_photos = int(values["num_photos"])
+            if num_photos < 1:
+                raise ValueError(f"it is of {num_photos} photos")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("%s is damaged (%r), so nothing is said of drift", path, error)
+            return None
+        missing = [name for name in MEASURES if name not in written]
+        if missing:
+            log.warning("%s lacks %s, of which nothing is said", path, ", ".join(missing))
+        return cls(num_photos, {name: written[name] for name in MEASURES if name in written})
 
     def write(self, folder: Path) -> None:
         """Save it beside a network."""
         (folder / REFERENCE_FILE).write_text(json.dumps(asdict(self), indent=1))
+
+
+def _read_bins(values: dict[str, Any]) -> Bins:
+    edges, counts = tuple(map(float, values["edges"])), tuple(map(int, values["counts"]))
+    if len(counts) != len(edges) + 1 or not all(low < high for low, high in pairwise(edges)):
+        raise ValueError(f"{len(counts)} bins with {len(edges)} edges between them, which should ascend")
+    return Bins(edges, counts)
 
 
 def _find_edges(values: NDArray[np.float64]) -> list[float]:
@@ -181,23 +206,24 @@ class Drift:
 class Window:
     """The last photos that a model was asked about, as the bins that they fell into. Not safe to use from several threads."""
 
-    def __init__(self, reference: Reference, size: int = _WINDOW) -> None:
+    def __init__(self, reference: Reference, size: int = WINDOW) -> None:
         """Start empty; `size` photos are remembered."""
         self.reference = reference
         self.num_photos = 0
-        bins = [reference.measures[name] for name in MEASURES]
+        bins = list(reference.measures.values())
         self._counts = [np.zeros(len(one.counts), np.int64) for one in bins]
         self._edges = [one.edges for one in bins]
+        self._columns = [list(MEASURES).index(name) for name in reference.measures]
         self._ring = np.zeros((size, len(bins)), np.uint16)
         self._next = 0
 
     def add(self, measured: NDArray[np.float64]) -> None:
         """Count one photo, and forget the oldest if the window is full."""
         row = self._ring[self._next]
-        for number, (edges, counts) in enumerate(zip(self._edges, self._counts, strict=True)):
+        for number, (edges, counts, value) in enumerate(zip(self._edges, self._counts, measured[self._columns], strict=True)):
             if self.num_photos == len(self._ring):
                 counts[row[number]] -= 1
-            row[number] = np.searchsorted(edges, measured[number])
+            row[number] = np.searchsorted(edges, value)
             counts[row[number]] += 1
         self.num_photos = min(self.num_photos + 1, len(self._ring))
         self._next = (self._next + 1) % len(self._ring)
@@ -207,8 +233,8 @@ class Window:
         if not self.num_photos:
             return {}
         return {
-            name: _compare(self.reference.measures[name], self.reference.num_photos, counts, self.num_photos)
-            for name, counts in zip(MEASURES, self._counts, strict=True)
+            name: _compare(bins, self.reference.num_photos, counts, self.num_photos)
+            for (name, bins), counts in zip(self.reference.measures.items(), self._counts, strict=True)
         }
 
 

@@ -74,10 +74,12 @@ class Examined:
     Attributes:
         answer: See `Predictor.predict`.
         measured: See `serving.drift.measure`.
+        not_sure: Whether the answer is not sure by the model's own threshold, whatever the caller asked for.
     """
 
     answer: dict[str, Any]
     measured: NDArray[np.float64]
+    not_sure: bool
 
 
 class Predictor:
@@ -121,19 +123,14 @@ class Predictor:
         """The same as `predict`, and what monitoring counts of the photo."""
         photo = self._read(data)
         probabilities, activation = self.look(photo.pixels)
-        measured = self._measure(photo.pixels, photo.width, photo.height, probabilities, activation)
-        return Examined(self._answer(probabilities, activation, options or Options()), measured)
+        not_sure = self.is_not_sure(probabilities, activation)
+        measured = measure(photo.pixels, photo.width, photo.height, probabilities, activation, not_sure=not_sure)
+        return Examined(self._answer(probabilities, activation, options or Options()), measured, not_sure)
 
     def measure(self, pixels: Pixels, width: int, height: int) -> NDArray[np.float64]:
         """What monitoring counts of a photo that was decoded already; see `serving.drift.measure`."""
-        return self._measure(pixels, width, height, *self.look(pixels))
-
-    def _measure(
-        self, pixels: Pixels, width: int, height: int, probabilities: NDArray[np.float32], activation: NDArray[np.float32]
-    ) -> NDArray[np.float64]:
-        # By the model's own threshold, whatever a caller asked for.
-        not_sure = self.is_not_sure(probabilities, activation)
-        return measure(pixels, width, height, probabilities, activation, not_sure=not_sure)
+        probabilities, activation = self.look(pixels)
+        return measure(pixels, width, height, probabilities, activation, not_sure=self.is_not_sure(probabilities, activation))
 
     def _read(self, data: bytes) -> Photo:
         return read_photo(data, self.card.image_size, self.card.resize, self._max_memory)

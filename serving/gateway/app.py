@@ -26,7 +26,7 @@ from starlette.exceptions import HTTPException
 from serving.admission import ComputeQueue
 from serving.gateway import schemas
 from serving.gateway.bodies import BodyReader, Photo, WrongTypeError, parse_envelope, parse_form
-from serving.gateway.flagging import Complaint, FlaggedPhotos, read_complaint
+from serving.gateway.flagging import Flag, FlaggedPhotos, read_flag
 from serving.gateway.fleet import Fleet
 from serving.gateway.monitoring import DriftCollector
 from serving.gateway.observing import Metrics, Observer, log
@@ -118,7 +118,7 @@ class Gateway:
                 return {"error": str(error)}
             raise RequestError(f"photo {row}: {error}") from None
         version.watch.note(examined)
-        self.metrics.note_answer(examined.answer)
+        self.metrics.note_answer(examined)
         return examined.answer
 
 
@@ -216,7 +216,7 @@ def _add_predictions(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> N
                 parsing = gateway.queue.submit(lambda: parse_envelope(body, content_type, gateway.settings.max_photos))
                 return await gateway.answer(CHAMPION, *await asyncio.wrap_future(parsing))
 
-    @app.post("/flag", response_model=schemas.Flagged, status_code=201, openapi_extra={"requestBody": schemas.COMPLAINT}, **shared)
+    @app.post("/flag", response_model=schemas.Flagged, status_code=201, openapi_extra={"requestBody": schemas.FLAG}, **shared)
     async def flag(request: Request) -> Response:
         """Keep a photo that was misjudged, with its owner's consent, for the labels of the next run."""
         if gateway.flagged is None:
@@ -226,13 +226,13 @@ def _add_predictions(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> N
             with gateway.queue.admit():
                 form = await parse_form(body, request.headers, 1)
                 version = await gateway.find(form.fields.get("version", CHAMPION))
-                label = read_complaint(form.fields, version.predictor.card.classes)
+                label = read_flag(form.fields, version.predictor.card.classes)
                 if not form.photos or not isinstance(form.photos[0], bytes):
                     raise RequestError("no photo arrived; expected one as the field `image`")
                 photo = form.photos[0]
 
                 def store() -> str:
-                    return keep(photo, Complaint(label, gateway.fleet.source.model, version.predictor.predict(photo)))
+                    return keep(photo, Flag(label, gateway.fleet.source.model, version.predictor.predict(photo)))
 
                 return JSONResponse({"sha256": await asyncio.wrap_future(gateway.queue.submit(store))}, 201)
 

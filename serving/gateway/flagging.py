@@ -2,13 +2,15 @@
 
 In: an encoded photo, what it really shows, and the answer that it got. Out, in one folder: the photo as it came, under its SHA-256, and a
 row of `labels.csv`. That is a layout which the pipeline reads (`layout: csv`), so the folder can be a source of the next run, and people
-can correct the table. No name that a caller sends becomes a path, and nothing of the folder is ever sent back.
+can correct the table; one that cannot be read any more is set apart, never written over. No name that a caller sends becomes a path, and
+nothing of the folder is ever sent back.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import logging
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +20,8 @@ from typing import Any
 from serving.images import read_photo
 from serving.options import RequestError
 from serving.predictor import MAX_DECODING_MEMORY
+
+log = logging.getLogger(__name__)
 
 TABLE = "labels.csv"
 #: Its columns: the first two are what the pipeline reads, the others for whoever looks at the photos.
@@ -29,7 +33,7 @@ class FullError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Complaint:
+class Flag:
     """What somebody says about an answer.
 
     Attributes:
@@ -53,7 +57,7 @@ class FlaggedPhotos:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
 
-    def keep(self, data: bytes, complaint: Complaint) -> str:
+    def keep(self, data: bytes, flag: Flag) -> str:
         """Store a photo; the same one again replaces what was said about it before.
 
         Returns:
@@ -68,11 +72,11 @@ class FlaggedPhotos:
         photo = self._folder / f"{digest}.{file_format.lower()}"
         row = {
             "path": photo.name,
-            "label": complaint.label or "",
-            "model": complaint.model,
-            "version": complaint.answer["model_version"],
-            "said": complaint.answer["label"],
-            "probability": f"{complaint.answer['probability']:.4f}",
+            "label": flag.label or "",
+            "model": flag.model,
+            "version": flag.answer["model_version"],
+            "said": flag.answer["label"],
+            "probability": f"{flag.answer['probability']:.4f}",
             "flagged_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "consent": "yes",
         }
@@ -85,18 +89,14 @@ class FlaggedPhotos:
         return digest
 
     def _require_room(self, num_bytes: int) -> None:
-        sizes = [path.stat().st_size for path in self._folder.iterdir() if path.name != TABLE]
+        sizes = [path.stat().st_size for path in self._folder.iterdir() if not path.name.startswith(TABLE)]
         if len(sizes) >= self._max_photos or sum(sizes) + num_bytes > self._max_bytes:
             raise FullError(f"{len(sizes)} photos of {sum(sizes) / 1e6:,.0f} MB are kept already, and no more may be; nothing was stored")
 
     def _note(self, row: dict[str, str]) -> None:
         """Write the table anew with this row, keeping what people have changed in the others."""
-        table, rows, header = self._folder / TABLE, {}, list(COLUMNS)
-        if table.is_file():
-            with table.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-                reader = csv.DictReader(stream)
-                rows = {one["path"]: one for one in reader if one.get("path")}
-                header += [name for name in reader.fieldnames or () if name not in header]
+        table = self._folder / TABLE
+        header, rows = _read_table(table)
         rows[row["path"]] = {**rows.get(row["path"], {}), **row}
         scratch = table.with_name(f".{TABLE}")
         with scratch.open("w", encoding="utf-8", newline="") as stream:
@@ -106,13 +106,32 @@ class FlaggedPhotos:
         scratch.rename(table)
 
 
+def _read_table(table: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Columns and rows by path; none of a table that is not there, or is set apart because a program saved it in another form."""
+    header = list(COLUMNS)
+    if not table.is_file():
+        return header, {}
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if "path" not in (reader.fieldnames or ()):
+                raise ValueError(f"its columns are {reader.fieldnames}")
+            rows = {one["path"]: one for one in reader if one.get("path")}
+    except (ValueError, csv.Error) as error:
+        apart = table.with_name(f"{TABLE}.unreadable-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+        table.rename(apart)
+        log.warning("%s is no UTF-8 table with commas and a column path (%s); it is %s now, and a new one begins", table, error, apart.name)
+        return header, {}
+    return header + [name for name in reader.fieldnames or () if name not in header], rows
+
+
 def _replace(path: Path, data: bytes) -> None:
     scratch = path.with_name(f".{path.name}")
     scratch.write_bytes(data)
     scratch.rename(path)
 
 
-def read_complaint(fields: dict[str, str], classes: tuple[str, ...]) -> str | None:
+def read_flag(fields: dict[str, str], classes: tuple[str, ...]) -> str | None:
     """The label that a form says is right: a class, or None for "something else".
 
     Raises:

@@ -37,7 +37,7 @@ class Watch:
         """Count one photo."""
         answer = examined.answer
         self._labels[answer["label"]] += 1
-        self._num_not_sure += answer["not_sure"]
+        self._num_not_sure += examined.not_sure
         self._probabilities[min(bisect_left(PROBABILITY_BINS, answer["probability"]), len(PROBABILITY_BINS) - 1)] += 1
         if self._window:
             self._window.add(examined.measured)

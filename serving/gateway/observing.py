@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.gateway.monitoring import PROBABILITY_BINS
+from serving.predictor import Examined
 
 log = logging.getLogger("pawflow.gateway")
 
@@ -92,10 +93,10 @@ class Metrics:
             num_buffered
         )
 
-    def note_answer(self, answer: dict[str, Any]) -> None:
+    def note_answer(self, examined: Examined) -> None:
         """Count what was said of one photo."""
-        version = answer["model_version"]
-        self.answers.labels(version, answer["label"], str(answer["not_sure"]).lower()).inc()
+        answer, version = examined.answer, examined.answer["model_version"]
+        self.answers.labels(version, answer["label"], str(examined.not_sure).lower()).inc()
         self.probability.labels(version).observe(answer["probability"])
 
 

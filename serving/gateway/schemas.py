@@ -98,7 +98,7 @@ class WatchedVersion(BaseModel):
     labels: dict[str, int] = Field(description="photos of each class, in the model's order")
     not_sure: int
     probabilities: list[ProbabilityBin]
-    reference_photos: int | None = Field(description="held-out photos of the reference; null where the version was registered without")
+    reference_photos: int | None = Field(description="held-out photos of the reference; null where the version has none that can be read")
     recent_photos: int = Field(description="photos that `measures` is about, at most 1000")
     measures: list[MeasureDrift]
 
@@ -238,7 +238,7 @@ ENVELOPE = {
         }
     },
 }
-COMPLAINT = {
+FLAG = {
     "required": True,
     "content": {
         "multipart/form-data": {

@@ -33,6 +33,18 @@ def test_every_rule_is_about_metrics_that_the_gateway_has(tmp_path: Path) -> Non
         assert used <= names
 
 
+def test_what_is_refused_is_counted_among_the_routes_that_take_photos(tmp_path: Path) -> None:
+    (pattern,) = {route for rule in RULES for route in re.findall(r'route=~"([^"]+)"', rule["expr"])}
+    with serve(FolderSource({"champion": write_mean_model(tmp_path / "pets", 32, 2.0)}), Settings()) as client:
+        for path in ("/predict", "/predict/champion", "/invocations", "/flag"):
+            client.post(path, data=BRIGHT)
+        for path in ("/", "/readyz", "/drift", "/elsewhere"):
+            client.get(path)
+        routes = set(re.findall(r'^pawflow_requests_total{.*route="([^"]+)"', client.get("/metrics").text, re.MULTILINE))
+    assert {"/", "/readyz", "/drift", "other"} < routes
+    assert {route for route in routes if re.fullmatch(pattern, route)} == {"/predict", "/predict/{name}", "/invocations", "/flag"}
+
+
 def test_every_rule_is_tried() -> None:
     tried = {case["alertname"] for test in TESTS for case in test["alert_rule_test"] if case["exp_alerts"]}
     assert tried == {rule["alert"] for rule in RULES}

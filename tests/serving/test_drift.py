@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from serving.drift import MEASURES, Bins, Reference, Window, explain_by_chance, measure, stability_index
+from serving.drift import MEASURES, REFERENCE_FILE, Bins, Reference, Window, explain_by_chance, measure, stability_index
 
 PROBABILITIES, ACTIVATION = np.array([0.2, 0.8]), np.zeros((2, 2, 2))
 
@@ -109,3 +111,41 @@ def test_a_reference_is_read_as_it_was_written(tmp_path: Path) -> None:
     reference.write(tmp_path)
     assert Reference.read(tmp_path) == reference
     assert Reference.read(tmp_path / "elsewhere") is None
+
+
+def test_a_reference_that_lacks_a_measure_serves_for_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    generator = np.random.default_rng(0)
+    Reference.describe(draw(generator, 300), 2).write(tmp_path)
+    values = json.loads((tmp_path / REFERENCE_FILE).read_text())
+    del values["measures"]["contrast"]
+    (tmp_path / REFERENCE_FILE).write_text(json.dumps(values))
+    reference = Reference.read(tmp_path)
+    assert reference
+    assert f"{REFERENCE_FILE} lacks contrast" in caplog.text
+    photos = draw(generator, 200)
+    photos[:, list(MEASURES).index("label")] = 0
+    drifts = fill(Window(reference), photos).compare()
+    assert list(drifts) == [name for name in MEASURES if name != "contrast"]
+    assert {name for name, drift in drifts.items() if drift.moved} == {"label"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "\x00" * len(text),
+        lambda text: "[]",
+        lambda text: text.replace("num_photos", "photos"),
+        lambda text: text.replace('"num_photos": 300', '"num_photos": 0'),
+        lambda text: text.replace('"counts": [', '"counts": [7,'),
+        lambda text: text.replace('"edges": [', '"edges": [1e9, '),
+        lambda text: text.replace('"edges": [', '"edges": ["wide", '),
+    ],
+)
+def test_a_damaged_reference_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[str], str]) -> None:
+    Reference.describe(draw(np.random.default_rng(0), 300), 2).write(tmp_path)
+    file = tmp_path / REFERENCE_FILE
+    assert damage(file.read_text()) != file.read_text()
+    file.write_text(damage(file.read_text()))
+    assert Reference.read(tmp_path) is None
+    assert f"{REFERENCE_FILE} is damaged" in caplog.text

@@ -50,7 +50,7 @@ export class Card {
     const telling = mapped.filter(({ answer }) => answer.heat_map.flat().some((value) => value > 0));
     this.#offerHeat(telling);
     this.element.querySelector(".no-heat").hidden = !mapped.length || telling.length > 0;
-    if (answered.length && this.models.flagging) opinions.append(this.#complaint(answered[0].version));
+    if (answered.length && this.models.flagging) opinions.append(this.#flag(answered[0].version));
     const spoken = answered.map(({ version, answer }) =>
       `${version.alias}: ${answer.label}, ${percent(answer.probability)}${answer.not_sure ? ", not sure" : ""}`);
     return `${this.photo.name}. ${[...spoken, ...reasons].join(". ")}`;
@@ -108,8 +108,8 @@ export class Card {
     this.element.querySelector(".unshown").hidden = false;
   }
 
-  #complaint(version) {
-    const element = copy("complaint-template");
+  #flag(version) {
+    const element = copy("flag-template");
     const form = element.querySelector("form");
     const choices = [["Choose …", "", true], ...version.classes.map((name) => [name, name]), ["something else", "else"]];
     form.label.append(...choices.map(([text, value, disabled]) => {

@@ -51,6 +51,29 @@ def test_what_people_write_into_the_table_stays(start_gateway: StartGateway, two
 
 
 @pytest.mark.parametrize(
+    "saved",
+    [
+        "path;label;model\r\n{path};dog;bright\r\n".encode("utf-8-sig"),
+        "path,label,group\r\n{path},dog,Käthes Sofa\r\n".encode("latin-1"),
+        b"",
+    ],
+    ids=["semicolons", "Latin-1", "empty"],
+)
+def test_a_table_that_cannot_be_read_is_set_apart_untouched(
+    start_gateway: StartGateway, two_models: FolderSource, tmp_path: Path, saved: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, table = start_gateway(two_models, flagged=tmp_path / "flagged", max_flagged=2), tmp_path / "flagged" / "labels.csv"
+    client.post("/flag", files={"image": BRIGHT}, data={"label": "cat", "consent": "yes"})
+    saved = saved.replace(b"{path}", read_rows(table.parent)[0]["path"].encode())
+    table.write_bytes(saved)
+    assert client.post("/flag", files={"image": draw(0)}, data={"label": "dog", "consent": "yes"}).status_code == 201
+    (apart,) = table.parent.glob("labels.csv.unreadable-*")
+    assert apart.read_bytes() == saved
+    assert [row["label"] for row in read_rows(table.parent)] == ["dog"]
+    assert apart.name in caplog.text
+
+
+@pytest.mark.parametrize(
     ("files", "fields", "message"),
     [
         ({"image": BRIGHT}, {"label": "cat"}, "expected the field consent=yes"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.drift import MEASURES, Reference
+from serving.drift import MEASURES, REFERENCE_FILE, Reference
 from serving.gateway.sources import FolderSource
 from serving.predictor import Predictor
 from tests.conftest import write_mean_model
@@ -70,11 +70,26 @@ def test_photos_of_another_kind_count_as_moved(watched: Client) -> None:
 
 
 def test_a_callers_own_threshold_moves_nothing(watched: Client) -> None:
-    for path in ("/predict?threshold=1", "/predict?threshold=0"):
-        post(watched, BRIGHT, path=path)
+    asked = {threshold: watched.post(f"/predict?threshold={threshold}", data=BRIGHT).json()["predictions"][0] for threshold in (1, 0)}
+    assert [answer["not_sure"] for answer in asked.values()] == [True, False], "callers are told what they ask for"
     told = watched.get("/drift").json()["versions"][0]
-    assert told["not_sure"] == 1, "callers are told what they ask for"
+    assert (told["photos"], told["not_sure"]) == (2, 0)
+    assert re.findall(r'^pawflow_answers_total{.*not_sure="(\w+)".*} (\S+)$', watched.get("/metrics").text, re.MULTILINE) == [
+        ("false", "2.0")
+    ]
     assert next(drift for drift in told["measures"] if drift["name"] == "not_sure")["now"] == [1, 0]
+
+
+def test_a_version_with_a_damaged_reference_answers_and_is_counted(
+    start_gateway: StartGateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = describe(write_mean_model(tmp_path / "bright", 32, 2.0))
+    (folder / REFERENCE_FILE).write_text((folder / REFERENCE_FILE).read_text()[:100])
+    client = start_gateway(FolderSource({"champion": folder}))
+    post(client, BRIGHT)
+    told = client.get("/drift").json()["versions"][0]
+    assert (told["photos"], told["reference_photos"], told["measures"]) == (1, None, [])
+    assert "is damaged" in caplog.text
 
 
 def test_prometheus_is_told_the_same(watched: Client) -> None:

@@ -137,7 +137,7 @@ def test_photos_can_be_dropped_and_pasted(page: Any, event: str) -> None:
 
 def test_a_misjudged_photo_is_kept_only_with_consent(page: Any, tmp_path: Path) -> None:
     give(page, ("bright.png", draw(255)))
-    page.locator(".complaint summary").press("Enter")
+    page.locator(".flag summary").press("Enter")
     page.get_by_label("What is it really?").select_option("cat")
     page.get_by_role("button", name="Send").click()
     assert not (tmp_path / "flagged").exists()
