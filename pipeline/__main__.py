@@ -27,10 +27,12 @@ from pipeline.servers import commands as servers
 if TYPE_CHECKING:
     from pipeline.cluster import Cluster
 
+_MOVED = 3
 EXIT_CODES = {
     0: "done; a verdict that says no is an answer too, which `--json` tells apart",
-    1: "a bug of this project, with its stack trace; of `submit`, also a run that did not succeed; of `drift`, photos that have moved",
+    1: "a bug of this project, with its stack trace; of `submit`, also a run that did not succeed",
     2: "something that you can put right: the message says what came, what was expected, what to do; `predict`: or a photo is unreadable",
+    _MOVED: "of `drift`: photos have moved",
     130: "stopped by Ctrl-C (143: by SIGTERM); the same command continues where it was",
 }
 app = typer.Typer(
@@ -266,7 +268,7 @@ def drift(
     url: Annotated[str, typer.Option(help="Address of the gateway.")] = "http://127.0.0.1:5002",
     as_json: Annotated[bool, typer.Option("--json", help="Print what the gateway answers.")] = False,
 ) -> None:
-    """Show what a running gateway was asked, and whether that has moved from the photos it was judged on; the exit code is then 1.
+    """Show what a running gateway was asked, and whether that has moved from the photos it was judged on; the exit code is then 3.
 
     Example: python -m pipeline drift --url http://127.0.0.1:5002
     """
@@ -278,7 +280,7 @@ def drift(
     else:
         show_drift(told, Terminal(file=sys.stdout))
     if find_moved(told):
-        raise typer.Exit(1)
+        raise typer.Exit(_MOVED)
 
 
 def main() -> None:

@@ -24,16 +24,19 @@ def read_drift(url: str) -> dict[str, Any]:
     address, key = f"{url.rstrip('/')}/drift", os.environ.get("PAWFLOW_API_KEY", "")
     try:
         response = requests.get(address, headers={"X-API-Key": key} if key else {}, timeout=_PATIENCE)
-        told = response.json()
     except requests.RequestException as error:
         raise PawflowError(
             f"no gateway answers at {address} ({type(error).__name__}); start one with `make web`, or correct --url"
         ) from error
     if response.status_code == 401:
         raise PawflowError(f"{address} wants its API key; set PAWFLOW_API_KEY")
-    if not response.ok or "versions" not in told:
+    try:
+        told = response.json()
+    except ValueError:
+        told = response.text
+    if not response.ok or not isinstance(told, dict) or "versions" not in told:
         raise PawflowError(f"{address} answered with status {response.status_code}: {str(told)[:200]}; is it a gateway of this project?")
-    return dict(told)
+    return told
 
 
 def find_moved(told: dict[str, Any]) -> list[str]:
@@ -49,10 +52,10 @@ def show_drift(told: dict[str, Any], terminal: Terminal) -> None:
         terminal.print(title, highlight=False)
         terminal.print(f"{photos} photos: {labels or 'none yet'}; {version['not_sure']} not sure", highlight=False)
         if version["reference_photos"] is None:
-            terminal.print("registered without a reference, so nothing can be said of drift", highlight=False)
+            terminal.print("no readable reference, so nothing can be said of drift", highlight=False)
             continue
         terminal.print(f"the last {version['recent_photos']} against {version['reference_photos']} held-out photos", highlight=False)
-        table = Table("measure", "index", "notable above", "", box=SIMPLE_HEAD)
+        table = Table("measure", "index", "limit", "", box=SIMPLE_HEAD)
         for drift in version["measures"]:
             moved = "[yellow]moved[/yellow]" if drift["moved"] else ""
             table.add_row(drift["name"].replace("_", " "), f"{drift['index']:.3f}", f"{drift['limit']:.2f}", moved)

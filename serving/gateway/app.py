@@ -24,6 +24,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from serving.admission import ComputeQueue
+from serving.drift import FEWEST, WINDOW
 from serving.gateway import schemas
 from serving.gateway.bodies import BodyReader, Photo, WrongTypeError, parse_envelope, parse_form
 from serving.gateway.flagging import Flag, FlaggedPhotos, read_flag
@@ -253,7 +254,7 @@ def _add_information(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> N
         versions = [
             {"alias": alias, "version": version.number, **version.watch.describe()} for alias, version in gateway.fleet.leaders.items()
         ]
-        return {"model": gateway.fleet.source.model, "versions": versions}
+        return {"model": gateway.fleet.source.model, "window": WINDOW, "fewest": FEWEST, "versions": versions}
 
     @app.get("/healthz", response_model=schemas.Health, **health)
     async def healthz() -> dict[str, str]:

@@ -99,7 +99,7 @@ class WatchedVersion(BaseModel):
     not_sure: int
     probabilities: list[ProbabilityBin]
     reference_photos: int | None = Field(description="held-out photos of the reference; null where the version has none that can be read")
-    recent_photos: int = Field(description="photos that `measures` is about, at most 1000")
+    recent_photos: int = Field(description="photos that `measures` is about, at most `window`")
     measures: list[MeasureDrift]
 
 
@@ -107,6 +107,8 @@ class Watched(BaseModel):
     """The versions that lead."""
 
     model: str
+    window: int = Field(description="most photos of late that are compared")
+    fewest: int = Field(description="photos of late before anything is said to have moved")
     versions: list[WatchedVersion]
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.common.errors import PawflowError
-
-_TABLE = "labels.csv"
+from serving.gateway.flagging import TABLE
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,9 @@ def read_flagged(folder: Path) -> list[Flagged]:
     Raises:
         PawflowError: There is no such folder, or its table does not say what the gateway's says.
     """
-    table = folder / _TABLE
+    table = folder / TABLE
     if not table.is_file():
-        raise PawflowError(f"{folder} holds no {_TABLE}; expected the folder in which the gateway keeps flagged photos (its --flagged)")
+        raise PawflowError(f"{folder} holds no {TABLE}; expected the folder in which the gateway keeps flagged photos (its --flagged)")
     with table.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         rows = sorted(csv.DictReader(stream), key=lambda row: row.get("flagged_at") or "", reverse=True)
     return [_read(row, table) for row in rows]

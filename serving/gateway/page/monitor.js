@@ -10,12 +10,12 @@ const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number 
 // The first edge may be the last number before 0, which has three hundred zeros.
 const short = (value) => (Math.abs(value) < 1e-6 ? 0 : value).toLocaleString("en", { maximumSignificantDigits: 3 });
 
-function describeVersion(version) {
+function describeVersion(version, fewest) {
   const element = copy("version-template");
   element.querySelector(".alias").textContent = version.alias;
   const since = new Date(version.since).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   element.querySelector(".origin").textContent = `version ${version.version}, loaded ${since}`;
-  element.querySelector(".summary").textContent = summarise(version);
+  element.querySelector(".summary").textContent = summarise(version, fewest);
   const share = (photos) => photos / Math.max(1, version.photos);
   const labels = Object.entries(version.labels).sort(([, first], [, second]) => second - first).slice(0, MOST_LABELS);
   element.querySelector(".labels").append(...labels.map(([name, photos]) => bar(name, share(photos), `${photos}`)));
@@ -29,11 +29,11 @@ function describeVersion(version) {
   return element;
 }
 
-function summarise(version) {
+function summarise(version, fewest) {
   const parts = [count(version.photos, "photo"), `${version.photos ? percent(version.not_sure / version.photos) : "none"} not sure`];
-  if (version.reference_photos === null) return `${parts.join(", ")}. It was registered without a reference, so nothing can be said of drift.`;
+  if (version.reference_photos === null) return `${parts.join(", ")}. It has no readable reference, so nothing can be said of drift.`;
   const moved = version.measures.filter((measure) => measure.moved).map((measure) => measure.name.replace("_", " "));
-  const verdict = version.recent_photos < 100 ? "too few of late to say what has moved"
+  const verdict = version.recent_photos < fewest ? "too few of late to say what has moved"
     : moved.length ? `moved: ${moved.join(", ")}` : "nothing has moved";
   return `${parts.join(", ")}; ${verdict} (${version.recent_photos} of late against ${version.reference_photos} held out).`;
 }
@@ -60,7 +60,7 @@ function describeMeasure(measure, labels) {
   const [first, last] = element.querySelectorAll(".ends span");
   first.textContent = names[0];
   last.textContent = names.at(-1);
-  element.querySelector(".index").textContent = `index ${measure.index.toFixed(2)}, notable above ${measure.limit.toFixed(2)}`;
+  element.querySelector(".index").textContent = `index ${measure.index.toFixed(2)}, limit ${measure.limit.toFixed(2)}`;
   return element;
 }
 
@@ -72,9 +72,10 @@ function nameBins(edges) {
 async function show() {
   const notice = document.getElementById("notice");
   try {
-    const { model, versions } = await readDrift();
+    const { model, window: most, fewest, versions } = await readDrift();
     document.getElementById("served").textContent = model;
-    document.getElementById("versions").replaceChildren(...versions.map(describeVersion));
+    document.getElementById("window").textContent = most.toLocaleString("en");
+    document.getElementById("versions").replaceChildren(...versions.map((version) => describeVersion(version, fewest)));
     notice.hidden = versions.length > 0;
     notice.textContent = "No model can answer yet.";
   } catch (error) {

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.drift import MEASURES, REFERENCE_FILE, Reference
+from serving.drift import FEWEST, MEASURES, REFERENCE_FILE, WINDOW, Reference
 from serving.gateway.sources import FolderSource
 from serving.predictor import Predictor
 from tests.conftest import write_mean_model
@@ -45,6 +45,7 @@ def test_answers_are_counted_by_version(watched: Client) -> None:
     post(watched, BRIGHT, path="/predict/challenger")
     assert watched.post("/predict", data=b"camera shy").status_code == 400
     told = watched.get("/drift").json()
+    assert (told["window"], told["fewest"]) == (WINDOW, FEWEST)
     champion, challenger = told["versions"]
     assert (told["model"], champion["alias"], challenger["alias"]) == ("bright", "champion", "challenger")
     assert (champion["photos"], champion["labels"], champion["not_sure"]) == (4, {"cat": 1, "dog": 3}, 1)

@@ -107,7 +107,9 @@ def test_the_page_of_what_was_asked(page: Any, client: Client) -> None:
     brightness = champion.locator(".measures > li").first
     playwright.expect(brightness.locator(".badge")).to_be_visible()
     assert brightness.locator(".chart span").first.get_attribute("title") == "below 80: 0.0 % held out, 100.0 % of late"
-    playwright.expect(challenger).to_contain_text("registered without a reference")
+    playwright.expect(challenger).to_contain_text("no readable reference")
+    playwright.expect(page.get_by_text("its last 1,000 photos beside")).to_be_visible()
+    playwright.expect(brightness.locator(".index")).to_contain_text(", limit 0.")
 
 
 def test_several_photos_and_one_that_is_none(page: Any) -> None:
