@@ -66,6 +66,7 @@ NOT_RUN = {
         **dict.fromkeys((f"{PIPELINE} drift", "curl "), "tests/serving/gateway/test_monitoring.py asks a gateway"),
     },
     "docs/operations.md": {f"{PIPELINE} registry": "the README's are run"},
+    "docs/reliability.md": dict.fromkeys(("make test-reliability", "PAWFLOW_RELIABILITY_SEED=1"), "takes half an hour"),
     "docs/security.md": {
         **dict.fromkeys(("make audit", "make sbom", "make secrets", "make check-infra"), "makes an environment of its own"),
         "make check": "is part of make test",
