@@ -109,7 +109,7 @@ def test_a_command_that_is_not_run_has_a_reason_and_parses(document: str, comman
     words = [word for word in shlex.split(command, comments=True) if not re.match(r"[A-Z_]+=", word)] or [""]
     if words[0] == "make":
         for part in command.split("&&"):
-            expand_make(part)
+            expand_make(re.sub(r"^([A-Z_]+=\S+ )+", "", part))
     elif words[:3] in ([".venv/bin/python", "-m", "pipeline"], ["python", "-m", "pipeline"]):
         given = parse(typer.main.get_command(app), words[3:])
         if given.get("recipe") in list_recipes():
