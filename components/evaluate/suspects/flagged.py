@@ -34,6 +34,9 @@ def read_flagged(folder: Path) -> list[Flagged]:
         PawflowError: There is no such folder, or its table does not say what the gateway's says.
     """
     table = folder / TABLE
+    if folder.is_dir() and not any(folder.iterdir()):
+        # As a gateway makes it, which writes the table with the first photo.
+        return []
     if not table.is_file():
         raise PawflowError(f"{folder} holds no {TABLE}; expected the folder in which the gateway keeps flagged photos (its --flagged)")
     with table.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
