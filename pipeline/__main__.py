@@ -26,6 +26,7 @@ from pipeline.servers import commands as servers
 
 if TYPE_CHECKING:
     from pipeline.cluster import Cluster
+    from pipeline.profile import Profile
 
 _MOVED = 3
 EXIT_CODES = {
@@ -112,10 +113,8 @@ def doctor(
     python -m pipeline doctor --recipe fusion --runner cluster --profile infra/kubeflow/profile.yaml
     """
     from pipeline.doctor import examine
-    from pipeline.profile import Profile, read_profile
 
-    chosen = read_profile(profile) if profile else Profile()
-    chosen = chosen.model_copy(update={"host": host}) if host else chosen
+    chosen = _choose_profile(profile, host)
     terminal, failed = Terminal(file=sys.stdout), False
     for finding in examine(find_recipe(recipe, tuple(overrides or ())), target.value, chosen):
         failed = failed or finding.level == "failed"
@@ -151,9 +150,8 @@ def compile_(
     Example: python -m pipeline compile --profile infra/kubeflow/profile.yaml --output pipeline.yaml
     """
     from pipeline.cluster import compile_pipeline
-    from pipeline.profile import Profile, read_profile
 
-    compile_pipeline(output, read_profile(profile) if profile else Profile(), find_recipe(recipe).parallelism if recipe else 0)
+    compile_pipeline(output, _choose_profile(profile), find_recipe(recipe).parallelism if recipe else 0)
     typer.echo(f"wrote {output}")
 
 
@@ -217,10 +215,16 @@ def upload(
 
 def _find_cluster(profile: Path | None, host: str) -> Cluster:
     from pipeline.cluster import Cluster
+
+    return Cluster(_choose_profile(profile, host))
+
+
+def _choose_profile(profile: Path | None, host: str = "") -> Profile:
+    """The profile in a file, or the default one; an address of the command line comes before its own."""
     from pipeline.profile import Profile, read_profile
 
     chosen = read_profile(profile) if profile else Profile()
-    return Cluster(chosen.model_copy(update={"host": host}) if host else chosen)
+    return chosen.model_copy(update={"host": host}) if host else chosen
 
 
 @app.command()
