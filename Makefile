@@ -84,20 +84,20 @@ test-reliability: .venv/.ready ## Kill runs, fill disks, stop servers, in half a
 	$(BIN)/python -m pytest -s -m reliability tests/reliability
 
 .PHONY: bench
-bench: .venv/.ready ## All of them, in hours: benchmarks/results.json with the machine, and a picture (PAWFLOW_DATA=folder of real archives)
+bench: .venv/.ready ## All three below, in hours; each records its figures and the machine in benchmarks/results.json, and draws them (PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks
 
 .PHONY: bench-data
 bench-data: .venv/.ready ## Measure the data steps (half an hour; PAWFLOW_DATA=folder of real archives)
-	@$(BIN)/python -m benchmarks.data
+	@$(BIN)/python -m benchmarks data
 
 .PHONY: bench-training
 bench-training: .venv/.ready ## Measure training against Keras's guides (about an hour; PAWFLOW_DATA=folder of real archives)
-	@$(BIN)/python -m benchmarks.training
+	@$(BIN)/python -m benchmarks training
 
 .PHONY: bench-serving
 bench-serving: .venv/.ready ## Measure the servers against others and the ceiling (PAWFLOW_DATA=folder of real archives)
-	@$(BIN)/python -m benchmarks.serving
+	@$(BIN)/python -m benchmarks serving
 
 .PHONY: pictures
 pictures: .venv/.ready ## Take the README's pictures in this machine's Chromium, after `make run`

@@ -1,7 +1,8 @@
 """All benchmarks, one after the other: `python -m benchmarks [data] [training] [serving]`, or `make bench`.
 
 In: what each reads from the environment. Out: what each prints; `benchmarks/results.json` with the last line of each, how long it took and
-on what machine; and a picture of it, `docs/pictures/benchmarks.svg`. `PAWFLOW_BENCHMARK_RESULTS` names another folder for both.
+on what machine, beside what is there of those that were not run; and a picture of it, `docs/pictures/benchmarks.svg`.
+`PAWFLOW_BENCHMARK_RESULTS` names another folder for both.
 """
 
 from __future__ import annotations
@@ -36,15 +37,16 @@ def main(arguments: list[str]) -> int:
     folder = os.environ.get("PAWFLOW_BENCHMARK_RESULTS")
     results = Path(folder or _ROOT / "benchmarks") / "results.json"
     picture = Path(folder or _ROOT / "docs" / "pictures") / "benchmarks.svg"
-    found: dict[str, Any] = {"environment": describe_environment(), "benchmarks": {}}
-    for name in arguments or BENCHMARKS:
+    found: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
+    wanted = arguments or list(BENCHMARKS)
+    for name in wanted:
         print(f"== {name}", flush=True)
-        found["benchmarks"][name] = run_benchmark(["-m", f"benchmarks.{name}"])
-        # After each, so that hours are not lost with the last.
+        # Each with its own machine and commit: they take hours together, and are seldom run on one day.
+        found[name] = {"environment": describe_environment(), **run_benchmark(["-m", f"benchmarks.{name}"])}
         results.write_text(json.dumps(found, indent=1) + "\n")
     draw_results(found, picture)
     print(f"wrote {results} and {picture}")
-    return int(any("failed" in one for one in found["benchmarks"].values()))
+    return int(any("failed" in found[name] for name in wanted))
 
 
 def run_benchmark(arguments: Iterable[str]) -> dict[str, Any]:

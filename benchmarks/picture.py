@@ -36,7 +36,7 @@ def draw_results(results: Mapping[str, Any], path: Path) -> None:
     """Draw what there is of the figures.
 
     Args:
-        results: `environment`, and `benchmarks`: name -> `figures`, as `benchmarks.__main__` writes them.
+        results: name of a benchmark -> its `environment` and `figures`, as `benchmarks.__main__` writes them.
         path: SVG file to write.
     """
     figure = Figure(figsize=(9, 6), layout="constrained")
@@ -54,18 +54,21 @@ def draw_results(results: Mapping[str, Any], path: Path) -> None:
         axes.invert_yaxis()
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    machine = results["environment"]
-    about = f"{machine['processor']}, {machine['cores']} cores; {machine['date'][:10]}, {machine['commit'][:12]}"
-    figure.suptitle(about, fontsize=8, color="0.4")
+    figure.suptitle("\n".join(f"{name}: {_describe(one['environment'])}" for name, one in results.items()), fontsize=8, color="0.4")
     # Without the date of drawing, so that equal figures give an equal file.
     figure.savefig(path, metadata={"Date": None})
+
+
+def _describe(machine: Mapping[str, Any]) -> str:
+    return f"{machine['processor']}, {machine['cores']} cores; {machine['date'][:10]}, {machine['commit'][:12]}"
 
 
 def _pick(results: Mapping[str, Any], wanted: Mapping[tuple[str, str], str]) -> dict[str, float]:
     picked = {}
     for (benchmark, key), words in wanted.items():
-        value = results["benchmarks"].get(benchmark, {}).get("figures", {}).get(key)
+        figures = results.get(benchmark, {}).get("figures", {})
+        value = figures.get(key)
         if value:
-            lower_bound = results["benchmarks"][benchmark]["figures"].get(f"{key}_is_a_lower_bound")
+            lower_bound = figures.get(f"{key}_is_a_lower_bound")
             picked[f"{words}{' (at least)' if lower_bound else ''}"] = 1 / value if key in _MULTIPLES else value
     return picked
