@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +16,8 @@ import pytest
 import requests
 
 from components.download.sources.sample import write_archive
-from tests.pipeline.workspace import ROOT, Workspace
+from tests.pipeline.workspace import Workspace
+from tests.processes import ROOT, running_server
 
 pytestmark = pytest.mark.pipeline
 
@@ -114,24 +112,9 @@ def read_photo() -> bytes:
 def endpoint(finished: tuple[Workspace, str]) -> Iterator[str]:
     """`mlflow models serve`, exactly as the README starts it."""
     workspace, _ = finished
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["mlflow", "models", "serve", "-m", f"models:/{MODEL}@champion", "--env-manager", "local", "-p", str(port)]
-    server = subprocess.Popen(command, cwd=workspace.folder, env=workspace.environment, start_new_session=True)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        deadline, is_up = time.monotonic() + 120, False
-        while not is_up:
-            assert server.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, "the server does not answer"
-            with contextlib.suppress(requests.RequestException):
-                is_up = requests.get(f"{url}/ping", timeout=5).ok
-            time.sleep(0.25)
-        yield f"{url}/invocations"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
+    command = ["mlflow", "models", "serve", "-m", f"models:/{MODEL}@champion", "--env-manager", "local", "-p", "0"]
+    with running_server(command, workspace.folder / "server.log", workspace.environment) as server:
+        yield f"{server.address}/invocations"
 
 
 def test_the_endpoint_keeps_its_contract(endpoint: str, finished: tuple[Workspace, str]) -> None:

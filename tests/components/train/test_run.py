@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 from pathlib import Path
 
 import mlflow
@@ -66,13 +65,11 @@ def test_a_stopped_step_continues_and_leaves_no_checkpoints(
 
 
 def test_a_store_that_is_away_is_no_failure_of_the_candidate(
-    dataset: Dataset, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deserted_address: str
 ) -> None:
     candidate = Candidate(name="one", architecture="simple_cnn", mode="scratch", epochs=1)
     folder = deliver(dataset, tmp_path / "dataset")
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{unused.getsockname()[1]}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", deserted_address)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "some-key")
     monkeypatch.setenv("PAWFLOW_CHECKPOINTS", "s3://bucket/checkpoints")
