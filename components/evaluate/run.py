@@ -7,7 +7,7 @@ import json
 from components.common import tracking
 from components.common.cli import CandidatesOption, DatasetOption, JobOption, OutOption, RecipeOption
 from components.common.dataset import Dataset
-from components.common.inputs import find_candidates
+from components.common.outcomes import find_outcomes
 from components.common.recipe import load_recipe
 from components.common.step import execute
 from components.common.store import artifact_digest
@@ -18,7 +18,7 @@ def run(*, recipe: RecipeOption, dataset: DatasetOption, candidates: CandidatesO
     """Judge the folders `candidates` on `dataset`; write metrics, predictions and figures to `out`."""
     experiment = load_recipe(recipe)
     fused = Dataset(dataset)
-    found = find_candidates(candidates, experiment)
+    found = find_outcomes(candidates, experiment)
 
     def report() -> None:
         tracking.log_dataset(experiment.model, "output of fuse", fused.digest, "evaluation")

@@ -8,7 +8,7 @@ from pathlib import Path
 from components.common import registry, tracking
 from components.common.cli import CandidatesOption, DatasetOption, EvaluationOption, JobOption, OutOption, RecipeOption
 from components.common.dataset import Dataset
-from components.common.inputs import find_candidates
+from components.common.outcomes import find_outcomes
 from components.common.progress import labelled, say
 from components.common.recipe import load_recipe
 from components.common.store import read_record
@@ -35,7 +35,7 @@ def run(
     """Register the best of `candidates`; write the verdict to `out` and return "promote" or "keep"."""
     experiment = load_recipe(recipe)
     fused = Dataset(dataset)
-    found = find_candidates(candidates, experiment)
+    found = find_outcomes(candidates, experiment)
     results = json.loads((evaluation / "metrics.json").read_text())["candidates"]
     answers = {
         split: read_predictions(evaluation / PREDICTIONS_FILE, split, fused, find_clean(fused, split)) for split in ("validation", "test")

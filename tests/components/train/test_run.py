@@ -14,7 +14,7 @@ import pytest
 from components.common.candidate import Candidate
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
-from components.common.inputs import find_candidates
+from components.common.outcomes import find_outcomes
 from components.common.recipe import Recipe
 from components.common.store import home
 from components.train import epochs
@@ -98,7 +98,7 @@ def test_a_diverged_candidate_is_a_result_that_leaves_no_checkpoint(
     assert not list((home() / "checkpoints").rglob("*.npz"))
     assert {path.name for path in out.iterdir()} == {"artifact.json", "candidate.json", "failed.json"}
     with pytest.raises(PawflowError, match="no candidate could be trained. wild failed: .*diverged"):
-        find_candidates([out], recipe.model_copy(update={"candidates": (wild,)}))
+        find_outcomes([out], recipe.model_copy(update={"candidates": (wild,)}))
     # By hand nobody goes on without it.
     with pytest.raises(PawflowError, match="diverged"):
         train("")

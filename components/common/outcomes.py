@@ -1,6 +1,7 @@
-"""Finding what earlier steps wrote, for steps that take several of one kind.
+"""What became of each candidate, between the step that trains them and those that go on with them.
 
-Kubeflow passes a folder for each; a person, or `mlflow run`, whose parameters are single values, may pass the folder that holds them.
+In: folders that the train step wrote; of a candidate that could not be trained, one with the reason. Out: those that can be judged, and
+why the others cannot.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from pathlib import Path
 from components.common.candidate import Candidate
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
-from components.common.store import Record, deliver, seal
+from components.common.store import Record, deliver, find_outputs, seal
 
 _CANDIDATE, _FAILURE = "candidate.json", "failed.json"
 
 
 @dataclass(frozen=True)
-class Outputs:
+class Outcomes:
     """Outputs of the train step, both by candidate and in the recipe's order.
 
     Attributes:
@@ -32,22 +33,7 @@ class Outputs:
     failed: dict[str, str]
 
 
-def find_outputs(folders: Iterable[Path], marker: str, step: str) -> list[Path]:
-    """Folders that hold the file `marker`: those given, or what lies directly in them.
-
-    Raises:
-        PawflowError: A folder holds none.
-    """
-    found = []
-    for folder in folders:
-        inside = [folder] if (folder / marker).is_file() else sorted(path.parent for path in folder.glob(f"*/{marker}"))
-        if not inside:
-            raise PawflowError(f"{folder} holds no {marker}; expected the output folder of a {step} step, or a folder of such folders")
-        found += inside
-    return found
-
-
-def find_candidates(folders: Iterable[Path], recipe: Recipe) -> Outputs:
+def find_outcomes(folders: Iterable[Path], recipe: Recipe) -> Outcomes:
     """What became of each of the recipe's candidates.
 
     Raises:
@@ -60,7 +46,7 @@ def find_candidates(folders: Iterable[Path], recipe: Recipe) -> Outputs:
     failed = {name: json.loads((found[name] / _FAILURE).read_text())["reason"] for name in names if (found[name] / _FAILURE).is_file()}
     if len(failed) == len(names):
         raise PawflowError("no candidate could be trained. " + ". ".join(f"{name} failed: {reason}" for name, reason in failed.items()))
-    return Outputs({name: found[name] for name in names if name not in failed}, failed)
+    return Outcomes({name: found[name] for name in names if name not in failed}, failed)
 
 
 def deliver_failure(candidate: Candidate, reason: str, destination: Path) -> None:
