@@ -29,8 +29,8 @@ from serving.gateway import schemas
 from serving.gateway.bodies import BodyReader, Photo, WrongTypeError, parse_envelope, parse_form
 from serving.gateway.flagging import Flag, FlaggedPhotos, read_flag
 from serving.gateway.fleet import Fleet
-from serving.gateway.monitoring import DriftCollector
-from serving.gateway.observing import Metrics, Observer, log
+from serving.gateway.metrics import Metrics
+from serving.gateway.observing import Observer, log
 from serving.gateway.settings import Settings
 from serving.gateway.sources import CHAMPION, Version
 from serving.images import UnreadableImageError
@@ -51,8 +51,7 @@ class Gateway:
         self.settings = settings
         self.queue = ComputeQueue(settings.num_threads, settings.max_waiting)
         self.reader = BodyReader(settings)
-        self.metrics = Metrics(lambda: self.queue.num_admitted, lambda: self.reader.num_buffered)
-        self.metrics.registry.register(DriftCollector(lambda: {one.number: one.watch for one in fleet.leaders.values()}))
+        self.metrics = Metrics(lambda: self.queue.num_admitted, lambda: self.reader.num_buffered, lambda: fleet.leaders.values())
         self.flagged = FlaggedPhotos(settings.flagged, settings.max_flagged, settings.max_flagged_bytes) if settings.flagged else None
 
     @asynccontextmanager
@@ -118,8 +117,7 @@ class Gateway:
             if options.on_error == "report":
                 return {"error": str(error)}
             raise RequestError(f"photo {row}: {error}") from None
-        version.watch.note(examined)
-        self.metrics.note_answer(examined)
+        self.metrics.count_answer(version, examined)
         return examined.answer
 
 
@@ -252,7 +250,7 @@ def _add_information(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> N
     async def drift() -> dict[str, Any]:
         """What each leading version has answered since it was loaded, and how far the photos have moved from those it was judged on."""
         versions = [
-            {"alias": alias, "version": version.number, **version.watch.describe()} for alias, version in gateway.fleet.leaders.items()
+            {"alias": alias, "version": version.number, **version.tally.describe()} for alias, version in gateway.fleet.leaders.items()
         ]
         return {"model": gateway.fleet.source.model, "window": WINDOW, "fewest": FEWEST, "versions": versions}
 
