@@ -73,7 +73,7 @@ def _state(entry: registry.Entry, verdict: dict[str, Any]) -> dict[str, Any]:
         "log-loss on its own test images": round(log_loss, 4) if math.isfinite(log_loss) else "not a number",
         "ms a photo": round(own["latency_ms"], 2),
         "MB": round(own["megabytes"], 2),
-        "served as": entry.tags.get("pawflow.serve", ""),
+        "served as": entry.tags.get("serve", ""),
         "verdict": entry.tags.get("verdict", ""),
         "registered (UTC)": entry.created,
     }

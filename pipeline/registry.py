@@ -49,7 +49,7 @@ def list_(model: Annotated[str, typer.Option("--model", help="Registered model; 
             ", ".join(entry.aliases),
             entry.created[:16],
             entry.tags.get("candidate", ""),
-            entry.tags.get("reason", ""),
+            entry.tags.get("verdict", ""),
         )
         for entry in entries
     ]
@@ -77,7 +77,7 @@ def show(
     aliases = f" ({', '.join(entry.aliases)})" if entry.aliases else ""
     terminal.print(f"[bold]{entry.model} version {entry.version}[/bold]{aliases}, registered {entry.created[:16]} UTC", highlight=False)
     terminal.print(Markdown(entry.description))
-    _print_table(("tag", "value"), [(name, value) for name, value in sorted(entry.tags.items()) if name != "reason"])
+    _print_table(("tag", "value"), [(name, value) for name, value in sorted(entry.tags.items()) if name != "verdict"])
 
 
 @commands.command()

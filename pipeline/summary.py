@@ -18,10 +18,10 @@ from pipeline.local import LocalRun
 
 
 def describe(run: LocalRun) -> dict[str, Any]:
-    """What came of a run, for scripts: `model`, `version`, `candidate`, `promoted`, `verdict` (the sentence), `folder`, `seconds`."""
+    """What came of a run, for scripts: `model`, `version`, `candidate`, `promote`, `verdict` as in `verdict.json`; `folder`, `seconds`."""
     verdict = _read(run.folder, "verdict.json")
-    said = {"model": verdict["model"], "version": verdict["version"], "candidate": verdict["candidate"], "promoted": verdict["promote"]}
-    return {**said, "verdict": verdict["reason"], "folder": str(run.folder), "seconds": round(run.seconds, 1)}
+    said = {name: verdict[name] for name in ("model", "version", "candidate", "promote", "verdict")}
+    return {**said, "folder": str(run.folder), "seconds": round(run.seconds, 1)}
 
 
 def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal, *, quiet: bool = False) -> None:
@@ -74,7 +74,7 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal, *, quiet: bo
 
 
 def _show_verdict(verdict: dict[str, Any], terminal: Terminal) -> None:
-    terminal.print(f"[bold]Verdict:[/bold] {escape(verdict['reason'])}", highlight=False, soft_wrap=True)
+    terminal.print(f"[bold]Verdict:[/bold] {escape(verdict['verdict'])}", highlight=False, soft_wrap=True)
 
 
 def _list_pages(folder: Path) -> dict[str, Path]:

@@ -29,7 +29,9 @@ TRAINED_ON = "trained_on.txt"
 #: Names of what is kept with a version besides the model.
 VERDICT_FILE, ANSWERS_FILE, CERTIFICATE_FILE, CARD_PAGE = "verdict.json", "test_answers.parquet", "certificate.json", "model_card.html"
 
-_HISTORY = "pawflow.history."
+#: Of every tag of this project, on versions as on runs.
+_PREFIX = "pawflow."
+_HISTORY = f"{_PREFIX}history."
 #: Registries on a database server hold no longer value of a tag of a registered model, and no longer description.
 LONGEST_TEXT = 5000
 _LONGEST_REASON = 1000
@@ -79,7 +81,16 @@ class Event:
 
 @dataclass(frozen=True)
 class Entry:
-    """A version as the registry lists it."""
+    """A version as the registry lists it.
+
+    Attributes:
+        model: Name of the registered model.
+        version: Its number.
+        aliases: That it has now.
+        created: When it was registered, UTC, ISO 8601.
+        description: The model card, Markdown.
+        tags: Those of this project without their prefix `pawflow.` (components/register/README.md has them), others as they are.
+    """
 
     model: str
     version: str
@@ -124,7 +135,7 @@ def newest_champion() -> str:
         raise PawflowError("no model has a champion yet; train one with `make run` or `python -m pipeline run --recipe NAME`")
 
     def rank(version: ModelVersion) -> tuple[bool, bool, int]:
-        return version.tags.get("generated") != "true", not version.name.endswith("-smoke"), version.creation_timestamp
+        return _read_tags(version.tags).get("generated") != "true", not version.name.endswith("-smoke"), version.creation_timestamp
 
     return str(max(champions, key=rank).name)
 
@@ -164,11 +175,11 @@ def delete_version(model: str, version: str) -> None:
 
 
 def describe_version(model: str, version: str, description: str, tags: dict[str, str]) -> None:
-    """Write a version's description and tags, and point `challenger` at it."""
+    """Write a version's description and tags, which get the prefix `pawflow.`, and point `challenger` at it."""
     client = _client()
     client.update_model_version(model, version, description=description[:LONGEST_TEXT])
     for name, value in tags.items():
-        client.set_model_version_tag(model, version, name, value[:LONGEST_TEXT])
+        client.set_model_version_tag(model, version, f"{_PREFIX}{name}", value[:LONGEST_TEXT])
     client.set_registered_model_alias(model, CHALLENGER, version)
 
 
@@ -224,7 +235,7 @@ def list_versions(model: str = "") -> list[Entry]:
         for item in client.search_model_versions(f"name = '{registered.name}'"):
             aliases = tuple(alias for alias, version in registered.aliases.items() if str(version) == str(item.version))
             created = datetime.fromtimestamp(item.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
-            entries.append(Entry(registered.name, str(item.version), aliases, created, str(item.description or ""), dict(item.tags)))
+            entries.append(Entry(registered.name, str(item.version), aliases, created, str(item.description or ""), _read_tags(item.tags)))
     return sorted(entries, key=lambda entry: (entry.model, int(entry.version)))
 
 
@@ -274,7 +285,7 @@ def roll_back(model: str, reason: str) -> Event:
             client.set_registered_model_alias(model, PREVIOUS, earlier)
         else:
             client.delete_registered_model_alias(model, PREVIOUS)
-        client.set_model_version_tag(model, current, "rolled_back", _shorten(reason))
+        client.set_model_version_tag(model, current, f"{_PREFIX}rolled_back", _shorten(reason))
         return _record(model, "rolled back", target, current, reason)
 
 
@@ -289,11 +300,19 @@ def _record(
     model: str, action: Literal["promoted", "rolled back"], version: str, before: str | None, reason: str, *, forced: bool = False
 ) -> Event:
     client = _client()
-    verdict = client.get_model_version(model, version).tags.get("reason", "")
+    verdict = _read_tags(client.get_model_version(model, version).tags).get("verdict", "")
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     event = Event(now, _who(), action, version, before, _shorten(reason), _shorten(verdict), forced)
     client.set_registered_model_tag(model, f"{_HISTORY}{now.replace('+00:00', 'Z')}", json.dumps(asdict(event), ensure_ascii=False))
     return event
+
+
+def _read_tags(tags: dict[str, str]) -> dict[str, str]:
+    """Tags of a version by their names in `Entry.tags`, also of one from when they had no prefix, and the sentence was the `reason`."""
+    read = {name.removeprefix(_PREFIX): value for name, value in tags.items()}
+    if "promote" not in read and "reason" in read:
+        read |= {"promote": str(read["verdict"] == "promote").lower(), "verdict": read.pop("reason")}
+    return read
 
 
 def _shorten(text: str) -> str:

@@ -25,6 +25,8 @@ from components.common.recipe import Recipe
 from components.common.store import Record, home
 
 JOB_TAG = "pawflow.job"
+#: MLflow's own name for it, by which its UI shows it.
+COMMIT_TAG = "mlflow.source.git.commit"
 _OWNER_TAG = "pawflow.owner"
 _LINK = "tracking.json"
 #: Seconds between two samples of processor, memory and GPU: a training of half a minute has a curve, and one of a day no gigabytes of them.

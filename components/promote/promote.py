@@ -30,12 +30,12 @@ def list_objections(tags: Mapping[str, str], champion: str | None) -> list[str]:
     """Why a version must not become champion; empty if it may.
 
     Args:
-        tags: Of the version, as the register step wrote them.
+        tags: Of the version, as the register step wrote them; see `registry.Entry`.
         champion: Number of today's champion.
     """
     objections = []
-    if tags.get("verdict") != "promote":
-        objections.append(f"its verdict does not allow a promotion: {tags.get('reason', 'it has none')}")
+    if tags.get("promote") != "true":
+        objections.append(f"its verdict does not allow a promotion: {tags.get('verdict', 'it has none')}")
     if tags.get("certificate") != "holds":
         objections.append("it has no parity certificate, so nobody knows whether it answers as it was judged")
     if "rolled_back" in tags:

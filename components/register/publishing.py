@@ -77,11 +77,11 @@ def publish(made: Registered, verdict: Verdict, certificate: Certificate, datase
         "candidate_digest": artifact_digest(candidate),
         "dataset_digest": dataset.digest,
         "generated": str(verdict.generated).lower(),
-        "verdict": "promote" if verdict.promote else "keep",
-        "reason": verdict.reason,
+        "promote": str(verdict.promote).lower(),
+        "verdict": verdict.verdict,
         "champion_before": verdict.champion_before or "",
         "certificate": "holds" if certificate.holds else "does not hold",
-        "git.commit": tracking.pipeline_tag(job, "git.commit"),
+        "git_commit": tracking.pipeline_tag(job, tracking.COMMIT_TAG),
     }
     registry.describe_version(recipe.model, verdict.version, card.markdown, tags)
     say(f"{recipe.model} version {verdict.version} is registered as challenger")

@@ -34,13 +34,31 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a pipeline run's best candidate; `verdict.json` holds these fields."""
+    """What became of a pipeline run's best candidate; `verdict.json` holds these fields.
+
+    Attributes:
+        model: Name of the registered model.
+        version: Its version that is spoken of.
+        candidate: What that was in the recipe.
+        promote: Whether it may become champion.
+        verdict: The same in a sentence, with the reason.
+        champion_before: Version that was champion when it was judged, if there was one.
+        checks: Every question of the gate, see `gate.Check`.
+        choice: How the candidate was chosen, see `selection.Choice`.
+        failed: Candidates that could not be trained -> why.
+        rule: The recipe's gate.
+        challenger: What was measured of it alone, see `gate.Challenger`.
+        comparison: With the champion, see `gate.Comparison`.
+        metrics: What the evaluation says of the candidate.
+        dataset_digest: What it was trained and judged on.
+        generated: Whether any of that was drawn by a program.
+    """
 
     model: str
     version: str
     candidate: str
     promote: bool
-    reason: str
+    verdict: str
     champion_before: str | None
     checks: list[dict[str, Any]]
     choice: dict[str, Any]
@@ -94,7 +112,7 @@ def judge(
         other = ask(rival, dataset, new.rows, "comparing with the champion")
         comparison = compare(new, other, recipe.gate, recipe.seed, num_left_out=num_known, slowdown=latencies[0] / latencies[1])
     decision = decide(challenger, comparison, recipe.gate)
-    say(decision.reason)
+    say(decision.verdict)
     return Judgement(challenger, comparison, decision)
 
 
@@ -131,7 +149,7 @@ def state_verdict(
         version=version,
         candidate=choice.winner,
         promote=judgement.decision.promote,
-        reason=judgement.decision.reason,
+        verdict=judgement.decision.verdict,
         champion_before=champion,
         checks=[asdict(check) for check in judgement.decision.checks],
         choice=asdict(choice),

@@ -70,7 +70,12 @@ def _report(verdict: Verdict, out: Path, dataset: Dataset, job: str) -> None:
     tracking.log_dataset(verdict.model, "output of fuse", dataset.digest, "evaluation")
     tracking.log_files(out)
     headline = {f"test.{name}": estimate["value"] for name, estimate in verdict.metrics["test"].items() if "value" in estimate}
-    tags = {"winner": verdict.candidate, "verdict": verdict.reason, "model_version": f"{verdict.model}/{verdict.version}"}
+    tags = {
+        "pawflow.candidate": verdict.candidate,
+        "pawflow.model_version": f"{verdict.model}/{verdict.version}",
+        "pawflow.promote": str(verdict.promote).lower(),
+        "pawflow.verdict": verdict.verdict,
+    }
     if verdict.failed:
-        tags["failed_candidates"] = "; ".join(f"{name}: {reason}" for name, reason in verdict.failed.items())
+        tags["pawflow.failed_candidates"] = "; ".join(f"{name}: {reason}" for name, reason in verdict.failed.items())
     tracking.log_outcome(job, headline, tags)

@@ -98,7 +98,7 @@ def test_mlflow_has_the_reasons(told: str, workspace_of_runs: Workspace) -> None
         assert run.info.status == "FAILED"
         assert reason in run.data.tags["pawflow.failed"]
         assert reason in run.data.tags["mlflow.note.content"]
-        assert reason in runs["pipeline"].data.tags["failed_candidates"]
+        assert reason in runs["pipeline"].data.tags["pawflow.failed_candidates"]
     for name in ("pipeline", "train good", "evaluate", "register", "promote"):
         assert runs[name].info.status == "FINISHED"
 

@@ -70,7 +70,9 @@ def test_the_version_carries_its_verdict(finished: tuple[Workspace, str]) -> Non
     workspace, _ = finished
     version = workspace.client.get_model_version_by_alias(MODEL, "champion")
     assert "promoted" in str(version.description)
-    assert {"dataset_digest", "git.commit", "recipe", "candidate"} <= set(version.tags)
+    assert {f"pawflow.{name}" for name in ("dataset_digest", "git_commit", "recipe", "candidate", "promote", "verdict")} <= set(
+        version.tags
+    )
 
 
 def test_predict_answers_for_a_photo_and_names_a_bad_file(finished: tuple[Workspace, str]) -> None:
@@ -178,7 +180,7 @@ def test_a_second_run_reuses_everything_and_a_tie_keeps_the_champion(finished: t
     assert result.stderr.count("reused in") == 7
     assert "Verdict: kept the champion" in result.stderr
     said = json.loads(result.stdout)
-    assert (said["model"], said["version"], said["promoted"]) == (MODEL, "2", False)
+    assert (said["model"], said["version"], said["promote"]) == (MODEL, "2", False)
     assert Path(said["folder"]).is_dir()
     assert (workspace.alias("champion"), workspace.alias("challenger")) == ("1", "2")
 

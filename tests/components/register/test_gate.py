@@ -91,7 +91,7 @@ def test_truth_table(challenger: Challenger, comparison: Comparison | None, prom
     decision = decide(challenger, comparison, RULE)
     assert decision.promote is promote
     with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(decision.reason)
+        raise AssertionError(decision.verdict)
     assert all(check.passed for check in decision.checks) is promote
 
 
@@ -134,4 +134,4 @@ def test_every_failing_question_is_named() -> None:
     decision = decide(replace(GOOD, parity=1.0, megabytes=1e4), replace(BETTER, slowdown=9), RULE)
     assert [check.name for check in decision.checks if not check.passed] == ["parity", "size", "slowdown"]
     for said in ("differ by 1 in probability", "10000.0 MB", "9.00 times as long"):
-        assert said in decision.reason
+        assert said in decision.verdict

@@ -77,7 +77,7 @@ def test_images_that_the_champion_was_trained_on_are_left_out(
     assert (part.num_images, part.num_left_out) == (10, len(hashes) - 10)
     none = judge_candidate(better, ServedModel("1", worse.candidate, frozenset(hashes)), dataset, one_candidate)[0]
     assert not none.decision.promote
-    assert "refused: only 0 test images are new to the champion" in none.decision.reason
+    assert "refused: only 0 test images are new to the champion" in none.decision.verdict
 
 
 def test_a_model_that_answers_nan_is_refused(dataset: Dataset, rivals: tuple[Evaluated, Evaluated], one_candidate: Recipe) -> None:
@@ -89,7 +89,7 @@ def test_a_model_that_answers_nan_is_refused(dataset: Dataset, rivals: tuple[Eva
     for champion in (None, ServedModel("1", worse.candidate, frozenset())):
         judgement = judge(better.candidate, form, champion, CERTIFICATE, dataset, one_candidate)
         assert not judgement.decision.promote
-        assert "accuracy of the challenger is not a number" in judgement.decision.reason
+        assert "accuracy of the challenger is not a number" in judgement.decision.verdict
 
 
 def test_a_champion_of_other_classes_is_not_compared(dataset: Dataset, tmp_path: Path) -> None:
@@ -127,8 +127,8 @@ def test_versions_aliases_and_verdicts(
 
     champion = registry.get_version("tiny", "3")
     assert champion.tags["dataset_digest"] == dataset.digest
-    assert champion.tags["verdict"] == "promote"
-    assert champion.tags["pawflow.serve"] == "float32"
+    assert champion.tags["promote"] == "true"
+    assert champion.tags["serve"] == "float32"
     assert json.loads(registry.fetch("tiny", "3", registry.CERTIFICATE_FILE).read_text())["holds"]
     check_the_model_card(champion)
     check_the_registered_model(dataset)
