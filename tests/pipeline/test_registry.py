@@ -155,6 +155,14 @@ def test_reading_commands(add_version: Any, tmp_path: Path) -> None:
     assert "McNemar" in call("compare", "2", "1")
 
 
+def test_a_verdict_can_be_read_in_80_columns(add_version: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    add_version(candidate="lite0_frozen_int8", verdict="refused: accuracy 0.5000 does not clear the floor of 0.8, as is told in a sentence")
+    listed = call("list")
+    for whole in ("tiny 1", "lite0_frozen_int8", "challenger", "refused: accuracy 0.5000 does not clear"):
+        assert whole in listed
+
+
 def test_a_version_from_before_the_prefix_is_read_like_any_other(add_version: Any) -> None:
     version = add_version()
     client = registry._client()
