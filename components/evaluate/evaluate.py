@@ -3,8 +3,8 @@
 Out: `metrics.json` (see README.md), `predictions.parquet` (one row per candidate and image), the leaderboard as table and picture, figures,
 and `report.html`, which says it all in words. Where a candidate is `frozen`, `suspects.html` asks a person about labels in doubt.
 
-What costs many passes through a network (robustness, strangers, explanations) is measured for the winner alone: the candidate with the
-best `select` on the validation split.
+What costs many passes through a network (robustness, strangers, explanations) is measured for the first of the leaderboard alone, here
+the `winner`: the candidate with the best `select` on the validation split. The register step may choose another; see README.md.
 """
 
 from __future__ import annotations
