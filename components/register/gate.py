@@ -158,6 +158,8 @@ def decide(challenger: Challenger, comparison: Comparison | None, rule: Gate) ->
     else:
         shown = next(check for check in checks if check.name == ("floor" if comparison is None else "gain"))
         verdict = f"promoted: {shown.statement}" + (", and there is no champion yet" if comparison is None else "")
+    if rule.loosened:
+        verdict += "; the gate was loosened by --smoke"
     return Decision(not failed, verdict, tuple(checks))
 
 
