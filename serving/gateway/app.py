@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi import Path as PathParameter
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.security import APIKeyHeader
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -271,14 +271,19 @@ def _add_information(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> N
         return Response(generate_latest(gateway.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     for path, name in (("/", "index"), ("/docs", "docs"), ("/monitor", "monitor")):
-        app.add_api_route(path, _page(name), include_in_schema=False)
+        app.add_api_route(path, _serve_page(name), include_in_schema=False)
 
     app.mount("/page", StaticFiles(directory=_PAGE), name="page")
 
 
-def _page(name: str) -> Callable[[], Awaitable[Response]]:
+def _serve_page(name: str) -> Callable[[], Awaitable[Response]]:
+    """A page with the parts that all share in the places of the comments that name them."""
+    text = (_PAGE / f"{name}.html").read_text()
+    for part in ("head", "brand", "key"):
+        text = text.replace(f"<!-- {part} -->", (_PAGE / f"{part}.html").read_text().strip())
+
     async def page() -> Response:
-        return FileResponse(_PAGE / f"{name}.html", headers={"cache-control": "no-cache"})
+        return HTMLResponse(text, headers={"cache-control": "no-cache"})
 
     return page
 
