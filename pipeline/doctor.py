@@ -167,7 +167,7 @@ def _reach(url: str) -> str:
 #: By provider; the others are asked to identify what they would serve.
 _REACHES: dict[str, Callable[[Request], str]] = {
     "kaggle": kaggle.require_access,
-    "petimages": lambda request: _reach(petimages.URL),
-    "cifar10": lambda request: _reach(cifar10.URL),
+    "petimages": lambda request: _reach(petimages.ARCHIVE.url),
+    "cifar10": lambda request: _reach(cifar10.ARCHIVE.url),
     "http": lambda request: _reach(str(request.source.url)),
 }
