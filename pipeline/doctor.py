@@ -20,7 +20,7 @@ import psutil
 import requests
 from packaging.requirements import Requirement
 
-from components.common import tracking
+from components.common import tracking_store
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
 from components.common.store import home
@@ -62,7 +62,7 @@ def examine(recipe: Recipe, target: Target, profile: Profile | None = None) -> I
         profile: Of the cluster.
     """
     yield from _check_machine()
-    yield _attempt("MLflow", tracking.require_server)
+    yield _attempt("MLflow", tracking_store.require_server)
     yield _attempt("checkpoints", require_place)
     if target == "cluster":
         from pipeline.cluster import Cluster

@@ -19,7 +19,7 @@ from typing import NoReturn
 import psutil
 from rich.console import Console as Terminal
 
-from components.common import tracking
+from components.common import tracking_store
 from components.common.cli import quiet_libraries
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
@@ -52,8 +52,8 @@ def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False,
     """
     require_kfp()
     quiet_libraries()
-    tracking.configure()
-    tracking.require_server()
+    tracking_store.configure()
+    tracking_store.require_server()
     # `mlflow run` starts a run of its own; the tasks belong to the pipeline's.
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         os.environ.pop(name, None)

@@ -59,10 +59,10 @@ def ui(port: Port = 5000, host: ListenOn = "127.0.0.1") -> None:
 
     Example: python -m pipeline ui --port 5000
     """
-    from components.common import tracking
+    from components.common import tracking_store
     from components.register.endpoint import serving_environment
 
-    tracking.configure()
+    tracking_store.configure()
     store = os.environ["MLFLOW_TRACKING_URI"]
     if store.startswith("http"):
         typer.echo(f"MLFLOW_TRACKING_URI is a server: open {store}")
@@ -84,10 +84,10 @@ def ui(port: Port = 5000, host: ListenOn = "127.0.0.1") -> None:
 
 def _choose_champion(model: str, host: str, port: int) -> str:
     """The registered model to serve: the one that is named, or the newest; the port is free and the registry answers."""
-    from components.common import registry, tracking
+    from components.common import registry, tracking_store
 
     _require_free(host, port)
-    tracking.require_server()
+    tracking_store.require_server()
     chosen = model or registry.newest_champion()
     registry.require_champion(chosen)
     return chosen

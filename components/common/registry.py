@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from components.common import tracking
+from components.common import tracking_store
 from components.common.errors import PawflowError
 from serving.predictor import SERVE_TAG
 
@@ -101,7 +101,7 @@ class Entry:
 
 
 def _client() -> MlflowClient:
-    tracking.configure()
+    tracking_store.configure()
     from mlflow import MlflowClient
 
     return MlflowClient()
@@ -163,7 +163,7 @@ def create_version(uri: str, model: str, form: str) -> str:
         model: Name of the registered model.
         form: `float32` or `int8`: which network serves.
     """
-    tracking.configure()
+    tracking_store.configure()
     import mlflow
 
     return str(mlflow.register_model(uri, model, tags={SERVE_TAG: form}).version)
@@ -206,7 +206,7 @@ def fetch(model: str, version: str, name: str) -> Path:
     Raises:
         PawflowError: The version has none of that name.
     """
-    tracking.configure()
+    tracking_store.configure()
     import mlflow
 
     try:
@@ -246,7 +246,7 @@ def promote(model: str, version: str, expected_champion: str | None, *, reason: 
         PawflowError: Another run has changed the champion since the verdict was reached, so the verdict no longer speaks of it.
     """
     client = _client()
-    with tracking.machine_lock():
+    with tracking_store.machine_lock():
         current = find_version(model, CHAMPION)
         if current != expected_champion:
             raise PawflowError(
@@ -270,7 +270,7 @@ def roll_back(model: str, reason: str) -> Event:
         PawflowError: There is nothing to go back to.
     """
     client = _client()
-    with tracking.machine_lock():
+    with tracking_store.machine_lock():
         current, target = find_version(model, CHAMPION), find_version(model, PREVIOUS)
         if current is None or target is None or target == current:
             raise PawflowError(

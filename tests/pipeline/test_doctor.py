@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from components.common import tracking
+from components.common import tracking_store
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe, parse_recipe
 from components.train import checkpoints
@@ -101,4 +101,4 @@ def test_an_mlflow_server_that_does_not_know_its_name_is_told_apart(monkeypatch:
     with running_server(command, tmp_path / "log") as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
         with pytest.raises(PawflowError, match=rf"refuses \(status 403\).*--allowed-hosts {server.address.removeprefix('http://')}"):
-            tracking.require_server()
+            tracking_store.require_server()
