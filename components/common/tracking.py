@@ -225,7 +225,14 @@ def add_metrics_to_linked_run(folder: Path, metrics: dict[str, float]) -> None:
 
 
 def log_dataset(name: str, origin: str, digest: str, context: str) -> None:
-    """Record which dataset the open run used."""
+    """Record which dataset the open run used.
+
+    Args:
+        name: Of the dataset.
+        origin: Where it is from, in words.
+        digest: Of its manifest; MLflow keeps the first 32 characters.
+        context: What for: `training` or `evaluation`.
+    """
     import mlflow
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
