@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,5 +79,6 @@ def running_server(command: list[str], log: Path, environment: Mapping[str, str]
         wait_until(answers, lambda: f"{command} does not answer: {log.read_text()[-2000:]}")
         yield Server(find_address(), process)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
