@@ -14,10 +14,9 @@ from pathlib import Path
 
 from components.common.candidate import Candidate
 from components.common.errors import PawflowError
+from components.common.files import CANDIDATE_FILE, FAILURE_FILE
 from components.common.recipe import Recipe
 from components.common.store import Record, deliver, find_outputs, seal
-
-_CANDIDATE, _FAILURE = "candidate.json", "failed.json"
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,13 @@ def find_outcomes(folders: Iterable[Path], recipe: Recipe) -> Outcomes:
     Raises:
         PawflowError: They are not exactly the recipe's candidates, or all of them failed.
     """
-    found = {json.loads((folder / _CANDIDATE).read_text())["name"]: folder for folder in find_outputs(folders, _CANDIDATE, "train")}
+    found = {json.loads((folder / CANDIDATE_FILE).read_text())["name"]: folder for folder in find_outputs(folders, CANDIDATE_FILE, "train")}
     names = [candidate.name for candidate in recipe.candidates]
     if set(found) != set(names):
         raise PawflowError(f"the folders hold the candidates {sorted(found)}, but recipe {recipe.name} has {sorted(names)}")
-    failed = {name: json.loads((found[name] / _FAILURE).read_text())["reason"] for name in names if (found[name] / _FAILURE).is_file()}
+    failed = {
+        name: json.loads((found[name] / FAILURE_FILE).read_text())["reason"] for name in names if (found[name] / FAILURE_FILE).is_file()
+    }
     if len(failed) == len(names):
         raise PawflowError("no candidate could be trained. " + ". ".join(f"{name} failed: {reason}" for name, reason in failed.items()))
     return Outcomes({name: found[name] for name in names if name not in failed}, failed)
@@ -53,7 +54,7 @@ def deliver_failure(candidate: Candidate, reason: str, destination: Path) -> Non
     """Put the output of a train step that failed where the caller wants it; never into the store, so that the next run tries again."""
     with tempfile.TemporaryDirectory(prefix="pawflow-") as name:
         folder = Path(name)
-        (folder / _CANDIDATE).write_text(candidate.model_dump_json(indent=1))
-        (folder / _FAILURE).write_text(json.dumps({"reason": reason}, indent=1))
+        (folder / CANDIDATE_FILE).write_text(candidate.model_dump_json(indent=1))
+        (folder / FAILURE_FILE).write_text(json.dumps({"reason": reason}, indent=1))
         seal(folder, "train", Record())
         deliver(folder, destination)

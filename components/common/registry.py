@@ -1,21 +1,19 @@
 """The MLflow model registry, as this project uses it: versions, the aliases `champion`, `challenger` and `previous`, and their history.
 
-Every move of the alias `champion` is written into the registry itself, as a tag of the registered model: who, when, why, and what the
-verdict was. MLflow cannot compare and set an alias at once, so the runs of a machine take turns by a lock.
+Every move of the alias `champion` is written into the registry itself (`history.py`). MLflow cannot compare and set an alias at once, so
+the runs of a machine take turns by a lock.
 """
 
 from __future__ import annotations
 
-import getpass
-import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from components.common import tracking_store
 from components.common.errors import PawflowError
+from components.common.history import Action, Event, note_event, read_events, shorten, write_event
 from serving.predictor import SERVE_TAG
 
 if TYPE_CHECKING:
@@ -26,15 +24,13 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
 #: In the folder of every version: SHA-256 of the files that it was trained on or chosen by, one in a line.
 TRAINED_ON = "trained_on.txt"
-#: Names of what is kept with a version besides the model.
-VERDICT_FILE, ANSWERS_FILE, CERTIFICATE_FILE, CARD_PAGE = "verdict.json", "test_answers.parquet", "certificate.json", "model_card.html"
+#: Names of what is kept with a version besides the model and the verdict.
+ANSWERS_FILE, CERTIFICATE_FILE, CARD_PAGE = "test_answers.parquet", "certificate.json", "model_card.html"
 
 #: Of every tag of this project, on versions as on runs.
 _PREFIX = "pawflow."
-_HISTORY = f"{_PREFIX}history."
 #: Registries on a database server hold no longer value of a tag of a registered model, and no longer description.
 LONGEST_TEXT = 5000
-_LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True)
@@ -52,31 +48,6 @@ class ServedModel:
     folder: Path
     trained_on: frozenset[str]
     int8: bool = False
-
-
-@dataclass(frozen=True)
-class Event:
-    """One move of the alias `champion`.
-
-    Attributes:
-        when: UTC, ISO 8601.
-        who: `user@host`.
-        action: What was done.
-        version: The champion since then.
-        before: The champion until then.
-        reason: Why.
-        verdict: The gate's sentence on `version`.
-        forced: Whether a rule was overruled.
-    """
-
-    when: str
-    who: str
-    action: Literal["promoted", "rolled back"]
-    version: str
-    before: str | None
-    reason: str
-    verdict: str
-    forced: bool = False
 
 
 @dataclass(frozen=True)
@@ -242,6 +213,13 @@ def list_versions(model: str = "") -> list[Entry]:
 def promote(model: str, version: str, expected_champion: str | None, *, reason: str, forced: bool = False) -> Event:
     """Make a version the champion; the champion so far becomes `previous`.
 
+    Args:
+        model: Name of the registered model.
+        version: The champion to be.
+        expected_champion: Which version it was judged against.
+        reason: For the history.
+        forced: Whether a rule is overruled.
+
     Raises:
         PawflowError: Another run has changed the champion since the verdict was reached, so the verdict no longer speaks of it.
     """
@@ -285,25 +263,20 @@ def roll_back(model: str, reason: str) -> Event:
             client.set_registered_model_alias(model, PREVIOUS, earlier)
         else:
             client.delete_registered_model_alias(model, PREVIOUS)
-        client.set_model_version_tag(model, current, f"{_PREFIX}rolled_back", _shorten(reason))
+        client.set_model_version_tag(model, current, f"{_PREFIX}rolled_back", shorten(reason))
         return _record(model, "rolled back", target, current, reason)
 
 
 def read_history(model: str) -> list[Event]:
     """Every move of the alias `champion`, the oldest first."""
-    tags = _client().get_registered_model(model).tags
-    # The names hold the time, so their order is that of the events.
-    return [Event(**json.loads(tags[name])) for name in sorted(tags) if name.startswith(_HISTORY)]
+    return read_events(_client().get_registered_model(model).tags)
 
 
-def _record(
-    model: str, action: Literal["promoted", "rolled back"], version: str, before: str | None, reason: str, *, forced: bool = False
-) -> Event:
+def _record(model: str, action: Action, version: str, before: str | None, reason: str, *, forced: bool = False) -> Event:
     client = _client()
     verdict = _read_tags(client.get_model_version(model, version).tags).get("verdict", "")
-    now = datetime.now(UTC).isoformat(timespec="microseconds")
-    event = Event(now, _who(), action, version, before, _shorten(reason), _shorten(verdict), forced)
-    client.set_registered_model_tag(model, f"{_HISTORY}{now.replace('+00:00', 'Z')}", json.dumps(asdict(event), ensure_ascii=False))
+    event = note_event(action, version, before, reason, verdict, forced=forced)
+    client.set_registered_model_tag(model, *write_event(event))
     return event
 
 
@@ -313,17 +286,3 @@ def _read_tags(tags: dict[str, str]) -> dict[str, str]:
     if "promote" not in read and "reason" in read:
         read |= {"promote": str(read["verdict"] == "promote").lower(), "verdict": read.pop("reason")}
     return read
-
-
-def _shorten(text: str) -> str:
-    """On one line, and so short that the JSON of an event fits into a tag whatever has to be escaped."""
-    return "".join(character for character in " ".join(text.split()) if character.isprintable())[:_LONGEST_REASON]
-
-
-def _who() -> str:
-    try:
-        user = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
-    except (OSError, KeyError):
-        # In a container whose user has no name.
-        user = str(os.getuid())
-    return f"{user}@{os.uname().nodename}"

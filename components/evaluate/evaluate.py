@@ -20,6 +20,7 @@ import pandas as pd
 
 from components.common.candidate import OUT_OF_FOLD
 from components.common.dataset import Dataset
+from components.common.files import METRICS_FILE, PREDICTIONS_FILE
 from components.common.progress import say
 from components.common.recipe import Recipe
 from components.common.store import Record, read_record
@@ -35,8 +36,6 @@ from components.evaluate.slices import MEASURES, choose_headline, describe_image
 from components.evaluate.strangers import draw_strangers, measure_strangers
 from serving.predictor import Predictor
 
-METRICS_FILE = "metrics.json"
-PREDICTIONS_FILE = "predictions.parquet"
 _JUDGED_SPLITS = ("validation", "test")
 
 

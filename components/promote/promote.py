@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.common.errors import PawflowError
+from components.common.files import VERDICT_FILE
 
 
 def read_verdict(folder: Path) -> dict[str, Any]:
@@ -19,9 +20,9 @@ def read_verdict(folder: Path) -> dict[str, Any]:
     Raises:
         PawflowError: The folder is not that step's output.
     """
-    path = folder / "verdict.json"
+    path = folder / VERDICT_FILE
     if not path.is_file():
-        raise PawflowError(f"{folder} holds no verdict.json; expected the output folder of the register step")
+        raise PawflowError(f"{folder} holds no {VERDICT_FILE}; expected the output folder of the register step")
     verdict: dict[str, Any] = json.loads(path.read_text())
     return verdict
 

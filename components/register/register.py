@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from components.common.dataset import Dataset
+from components.common.files import VERDICT_FILE
 from components.common.progress import say
 from components.common.recipe import Recipe
-from components.common.registry import VERDICT_FILE, ServedModel
+from components.common.registry import ServedModel
 from components.register.answers import Answers, ask, compare, estimate, leave_out, measure_log_loss
 from components.register.certificate import Certificate
 from components.register.confounding import judge_confounding

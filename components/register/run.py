@@ -8,11 +8,12 @@ from pathlib import Path
 from components.common import registry, tracking
 from components.common.cli import CandidatesOption, DatasetOption, EvaluationOption, JobOption, OutOption, RecipeOption
 from components.common.dataset import Dataset
+from components.common.files import METRICS_FILE, PREDICTIONS_FILE
 from components.common.outcomes import find_outcomes
 from components.common.progress import labelled, say
 from components.common.recipe import load_recipe
 from components.common.store import read_record
-from components.register.answers import PREDICTIONS_FILE, read_predictions
+from components.register.answers import read_predictions
 from components.register.certificate import certify, pick_golden_photos
 from components.register.chart import CHART_FILE, draw_chart
 from components.register.confounding import find_clean
@@ -36,7 +37,7 @@ def run(
     experiment = load_recipe(recipe)
     fused = Dataset(dataset)
     found = find_outcomes(candidates, experiment)
-    results = json.loads((evaluation / "metrics.json").read_text())["candidates"]
+    results = json.loads((evaluation / METRICS_FILE).read_text())["candidates"]
     answers = {
         split: read_predictions(evaluation / PREDICTIONS_FILE, split, fused, find_clean(fused, split)) for split in ("validation", "test")
     }

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from components.common import registry, tracking
 from components.common.errors import PawflowError
+from components.common.files import VERDICT_FILE
 from components.common.recipe import Gate, Recipe
 from components.promote.promote import list_objections
 from components.register.answers import Answers
@@ -62,7 +63,7 @@ def keep_answers(model_id: str, folder: Path, num_wrong: int) -> None:
     probabilities = np.where((places < num_wrong)[:, np.newaxis], [0.2, 0.8], [0.8, 0.2])
     Answers(("cat", "dog"), rows.assign(clean=True), probabilities).save(folder / registry.ANSWERS_FILE)
     own = {"log_loss": 0.3, "latency_ms": 1.25, "megabytes": 2.0}
-    (folder / registry.VERDICT_FILE).write_text(json.dumps({"rule": Gate().model_dump(mode="json"), "challenger": own}))
+    (folder / VERDICT_FILE).write_text(json.dumps({"rule": Gate().model_dump(mode="json"), "challenger": own}))
     keep_with_model(model_id, folder)
 
 

@@ -15,10 +15,11 @@ import pytest
 from components.common import registry, tracking
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
+from components.common.files import PREDICTIONS_FILE
 from components.common.recipe import Recipe
 from components.common.registry import ServedModel
 from components.promote.run import run as promote
-from components.register.answers import PREDICTIONS_FILE, ask, read_predictions
+from components.register.answers import ask, read_predictions
 from components.register.certificate import Certificate, pick_golden_photos
 from components.register.confounding import find_clean
 from components.register.model_card import write_card
