@@ -283,6 +283,6 @@ def _record(model: str, action: Action, version: str, before: str | None, reason
 def _read_tags(tags: dict[str, str]) -> dict[str, str]:
     """Tags of a version by their names in `Entry.tags`, also of one from when they had no prefix, and the sentence was the `reason`."""
     read = {name.removeprefix(_PREFIX): value for name, value in tags.items()}
-    if "promote" not in read and "reason" in read:
+    if "promote" not in read and {"verdict", "reason"} <= read.keys():
         read |= {"promote": str(read["verdict"] == "promote").lower(), "verdict": read.pop("reason")}
     return read

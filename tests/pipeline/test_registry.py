@@ -172,9 +172,11 @@ def test_a_version_from_before_the_prefix_is_read_like_any_other(add_version: An
     for name, value in {**TAGS, "promote": "", "verdict": "promote", "reason": TAGS["verdict"]}.items():
         if value:
             client.set_model_version_tag("tiny", version, name, value)
-    (entry,) = registry.list_versions("tiny")
+    client.set_model_version_tag("tiny", add_version(), "reason", "of somebody else")
+    entry, other = registry.list_versions("tiny")
+    assert (other.tags["reason"], other.tags["verdict"]) == ("of somebody else", TAGS["verdict"])
     assert TAGS.items() - {("champion_before", "")} <= entry.tags.items()
-    call("promote")
+    call("promote", version)
     assert registry.read_history("tiny")[0].verdict == "promoted: it is better"
 
 
