@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ import psutil
 from benchmarks.common import FailedTaskError, make_environment
 from benchmarks.load import Call, Caller
 from benchmarks.weights import ADDRESSES, FORMS
-from components.register.endpoint import serving_command, serving_environment
+from components.register.endpoint import find_free_port, serving_command, serving_environment
 from serving.images import read_photo
 from serving.predictor import CARD_FILE, MODEL_FILE, ModelCard
 
@@ -61,9 +60,7 @@ class Server:
     def __init__(self, kind: Kind, log: Path) -> None:
         self.kind = kind
         self._log = log
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = find_free_port()
 
     def __enter__(self) -> Server:
         with self._log.open("w") as log:

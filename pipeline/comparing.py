@@ -12,6 +12,7 @@ from typing import Any
 
 from components.common import registry
 from components.common.errors import PawflowError
+from components.common.files import VERDICT_FILE
 from components.common.recipe import Gate
 from components.register.answers import Answers, compare
 
@@ -22,7 +23,7 @@ def compare_versions(first: registry.Entry, second: registry.Entry) -> dict[str,
     Raises:
         PawflowError: A version keeps no answers, the classes differ, or no image is common to both.
     """
-    verdicts = [json.loads(registry.fetch(entry.model, entry.version, registry.VERDICT_FILE).read_text()) for entry in (first, second)]
+    verdicts = [json.loads(registry.fetch(entry.model, entry.version, VERDICT_FILE).read_text()) for entry in (first, second)]
     mine, theirs = _find_common(first, second)
     rule = Gate.model_validate(verdicts[0]["rule"])
     found = compare(mine, theirs, rule, seed=0)
@@ -73,7 +74,7 @@ def _state(entry: registry.Entry, verdict: dict[str, Any]) -> dict[str, Any]:
         "log-loss on its own test images": round(log_loss, 4) if math.isfinite(log_loss) else "not a number",
         "ms a photo": round(own["latency_ms"], 2),
         "MB": round(own["megabytes"], 2),
-        "served as": entry.tags.get("pawflow.serve", ""),
+        "served as": entry.tags.get("serve", ""),
         "verdict": entry.tags.get("verdict", ""),
         "registered (UTC)": entry.created,
     }

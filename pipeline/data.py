@@ -72,7 +72,7 @@ def suspects(
 
     Example: python -m pipeline data suspects --recipe fusion
     """
-    from components.evaluate.evaluate import METRICS_FILE
+    from components.common.files import METRICS_FILE
     from pipeline.catalog import find_recipe
     from pipeline.suspects import write_suspects
 

@@ -20,7 +20,7 @@ import psutil
 import requests
 from packaging.requirements import Requirement
 
-from components.common import tracking
+from components.common import tracking_store
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
 from components.common.store import home
@@ -62,7 +62,7 @@ def examine(recipe: Recipe, target: Target, profile: Profile | None = None) -> I
         profile: Of the cluster.
     """
     yield from _check_machine()
-    yield _attempt("MLflow", tracking.require_server)
+    yield _attempt("MLflow", tracking_store.require_server)
     yield _attempt("checkpoints", require_place)
     if target == "cluster":
         from pipeline.cluster import Cluster
@@ -167,7 +167,7 @@ def _reach(url: str) -> str:
 #: By provider; the others are asked to identify what they would serve.
 _REACHES: dict[str, Callable[[Request], str]] = {
     "kaggle": kaggle.require_access,
-    "petimages": lambda request: _reach(petimages.URL),
-    "cifar10": lambda request: _reach(cifar10.URL),
+    "petimages": lambda request: _reach(petimages.ARCHIVE.url),
+    "cifar10": lambda request: _reach(cifar10.ARCHIVE.url),
     "http": lambda request: _reach(str(request.source.url)),
 }

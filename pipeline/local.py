@@ -19,7 +19,7 @@ from typing import NoReturn
 import psutil
 from rich.console import Console as Terminal
 
-from components.common import tracking
+from components.common import tracking_store
 from components.common.cli import quiet_libraries
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
@@ -50,17 +50,7 @@ def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False,
     Raises:
         PawflowError: A task failed; its own message has been shown by then. Or there is no engine for containers, or an image is missing.
     """
-    require_kfp()
-    quiet_libraries()
-    tracking.configure()
-    tracking.require_server()
-    # `mlflow run` starts a run of its own; the tasks belong to the pipeline's.
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
-        os.environ.pop(name, None)
-    os.environ["PAWFLOW_OWNER"] = f"{socket.gethostname()}:{os.getpid()}"
-    # Of glibc's memory pools, by default eight for each core, half-empty ones would remain with every task: half a gigabyte in training.
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
-    warnings.filterwarnings("ignore", module="kfp")
+    _prepare()
     from kfp import local
 
     from pipeline.training import define_training
@@ -95,6 +85,21 @@ def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False,
                 f"the run did not finish: {told}. Everything finished so far is kept; the same command continues from there. Log: {log}"
             ) from error
     return LocalRun(folder, time.monotonic() - started)
+
+
+def _prepare() -> None:
+    """Check what the tasks will need, and make this process's environment what they are to inherit."""
+    require_kfp()
+    quiet_libraries()
+    tracking_store.configure()
+    tracking_store.require_server()
+    # `mlflow run` starts a run of its own; the tasks belong to the pipeline's.
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        os.environ.pop(name, None)
+    os.environ["PAWFLOW_OWNER"] = f"{socket.gethostname()}:{os.getpid()}"
+    # Of glibc's memory pools, by default eight for each core, half-empty ones would remain with every task: half a gigabyte in training.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+    warnings.filterwarnings("ignore", module="kfp")
 
 
 def _stop(number: int, terminal: Terminal, stop_tasks: Callable[[], None]) -> NoReturn:

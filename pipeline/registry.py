@@ -14,7 +14,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console as Terminal
 from rich.markdown import Markdown
-from rich.table import Table
+from rich.table import Column, Table
 
 from components.common import registry
 from components.common.errors import PawflowError
@@ -44,18 +44,13 @@ def list_(model: Annotated[str, typer.Option("--model", help="Registered model; 
         return
     rows = [
         (
-            entry.model,
-            entry.version,
-            ", ".join(entry.aliases),
-            entry.created[:16],
-            entry.tags.get("candidate", ""),
-            entry.tags.get("reason", ""),
+            f"{entry.model} {entry.version}\n{entry.tags.get('candidate', '')}\n{entry.created[:16]}",
+            "\n".join(entry.aliases),
+            entry.tags.get("verdict", ""),
         )
         for entry in entries
     ]
-    _print_table(
-        ("model", "version", "aliases", "created (UTC)", "candidate", "verdict"), rows, empty="no model is registered yet: `make run`"
-    )
+    _print_table(("version, candidate,\ncreated (UTC)", "aliases", "verdict"), rows, empty="no model is registered yet: `make run`")
 
 
 @commands.command()
@@ -77,7 +72,7 @@ def show(
     aliases = f" ({', '.join(entry.aliases)})" if entry.aliases else ""
     terminal.print(f"[bold]{entry.model} version {entry.version}[/bold]{aliases}, registered {entry.created[:16]} UTC", highlight=False)
     terminal.print(Markdown(entry.description))
-    _print_table(("tag", "value"), [(name, value) for name, value in sorted(entry.tags.items()) if name != "reason"])
+    _print_table(("tag", "value"), [(name, value) for name, value in sorted(entry.tags.items()) if name != "verdict"])
 
 
 @commands.command()
@@ -152,17 +147,14 @@ def history(model: ModelName = "", recipe: RecipeName = "", as_json: AsJson = Fa
         return
     rows = [
         (
-            event.when[:19],
-            event.who,
-            f"{event.action}{', forced' if event.forced else ''}",
-            event.before or "",
-            event.version,
+            f"{event.when[:16]}\n{event.who}",
+            f"{event.action}\n{event.before or 'none'} to {event.version}" + ("\nforced" if event.forced else ""),
             event.reason,
             event.verdict,
         )
         for event in events
     ]
-    _print_table(("when (UTC)", "who", "what", "from", "to", "why", "verdict"), rows, empty="the champion was never changed")
+    _print_table(("when (UTC), who", "what", "why", "verdict"), rows, empty="the champion was never changed")
 
 
 def _choose_model(model: str, recipe: str) -> str:
@@ -196,10 +188,12 @@ def _find(version: str, model: str) -> registry.Entry:
 
 
 def _print_table(headings: tuple[str, ...], rows: list[tuple[Any, ...]], empty: str = "") -> None:
+    """Print rows; sentences stand in the last columns, and what is short in the first, on lines of its own, so that 80 columns suffice."""
     if not rows:
         typer.echo(empty)
         return
-    table = Table(*headings, box=SIMPLE_HEAD, padding=(0, 1))
+    columns = (Column(heading, overflow="fold") for heading in headings)
+    table = Table(*columns, box=SIMPLE_HEAD, padding=(0, 1), leading=int("\n" in str(rows[0][0])))
     for row in rows:
         table.add_row(*(str(value).replace("[", "\\[") for value in row))
     Terminal(file=sys.stdout).print(table, highlight=False)

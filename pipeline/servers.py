@@ -18,16 +18,13 @@ commands = typer.Typer()
 #: Variables of make.
 _PORTS = "UI_PORT, SERVE_PORT, WEB_PORT"
 
+Port = Annotated[int, typer.Option(help="Port to listen on.")]
 ListenOn = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 ModelName = Annotated[str, typer.Option("--model", help="Registered model; by default the one whose champion is newest.")]
 
 
 @commands.command()
-def serve(
-    model: ModelName = "",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5001,
-    host: ListenOn = "127.0.0.1",
-) -> None:
+def serve(model: ModelName = "", port: Port = 5001, host: ListenOn = "127.0.0.1") -> None:
     """Serve a champion with `mlflow models serve`.
 
     Example: python -m pipeline serve --model dogs-vs-cats --port 5001
@@ -42,11 +39,7 @@ def serve(
 
 
 @commands.command()
-def web(
-    model: ModelName = "",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5002,
-    host: ListenOn = "127.0.0.1",
-) -> None:
+def web(model: ModelName = "", port: Port = 5002, host: ListenOn = "127.0.0.1") -> None:
     """Serve a champion with the gateway: a web page for photos, and an API. `python -m serving.gateway --help` lists more settings.
 
     Example: python -m pipeline web --model dogs-vs-cats --port 5002
@@ -61,15 +54,15 @@ def web(
 
 
 @commands.command()
-def ui(port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000, host: ListenOn = "127.0.0.1") -> None:
+def ui(port: Port = 5000, host: ListenOn = "127.0.0.1") -> None:
     """Open the MLflow UI over the runs of this folder, or of the store that MLFLOW_TRACKING_URI names.
 
     Example: python -m pipeline ui --port 5000
     """
-    from components.common import tracking
+    from components.common import tracking_store
     from components.register.endpoint import serving_environment
 
-    tracking.configure()
+    tracking_store.configure()
     store = os.environ["MLFLOW_TRACKING_URI"]
     if store.startswith("http"):
         typer.echo(f"MLFLOW_TRACKING_URI is a server: open {store}")
@@ -91,10 +84,10 @@ def ui(port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000, hos
 
 def _choose_champion(model: str, host: str, port: int) -> str:
     """The registered model to serve: the one that is named, or the newest; the port is free and the registry answers."""
-    from components.common import registry, tracking
+    from components.common import registry, tracking_store
 
     _require_free(host, port)
-    tracking.require_server()
+    tracking_store.require_server()
     chosen = model or registry.newest_champion()
     registry.require_champion(chosen)
     return chosen

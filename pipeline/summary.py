@@ -11,6 +11,7 @@ from rich.console import Console as Terminal
 from rich.markup import escape
 from rich.table import Table
 
+from components.common.files import CANDIDATE_FILE, METRICS_FILE, VERDICT_FILE
 from components.common.recipe import Recipe
 from components.common.store import read_record
 from components.evaluate.report.words import state_count
@@ -18,21 +19,42 @@ from pipeline.local import LocalRun
 
 
 def describe(run: LocalRun) -> dict[str, Any]:
-    """What came of a run, for scripts: `model`, `version`, `candidate`, `promoted`, `verdict` (the sentence), `folder`, `seconds`."""
-    verdict = _read(run.folder, "verdict.json")
-    said = {"model": verdict["model"], "version": verdict["version"], "candidate": verdict["candidate"], "promoted": verdict["promote"]}
-    return {**said, "verdict": verdict["reason"], "folder": str(run.folder), "seconds": round(run.seconds, 1)}
+    """What came of a run, for scripts: `model`, `version`, `candidate`, `promote`, `verdict` as in `verdict.json`; `folder`, `seconds`."""
+    verdict = _read(run.folder, VERDICT_FILE)
+    said = {name: verdict[name] for name in ("model", "version", "candidate", "promote", "verdict")}
+    return {**said, "folder": str(run.folder), "seconds": round(run.seconds, 1)}
 
 
 def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal, *, quiet: bool = False) -> None:
     """Print the candidates, the verdict, where to read more and the next commands; if `quiet`, the verdict alone."""
-    verdict = _read(run.folder, "verdict.json")
+    verdict = _read(run.folder, VERDICT_FILE)
     if quiet:
         _show_verdict(verdict, terminal)
         return
-    evaluation = _read(run.folder, "metrics.json")
+    evaluation = _read(run.folder, METRICS_FILE)
     winner = verdict["candidate"]
-    records = {_name(path): read_record(path.parent).metrics for path in run.folder.rglob("candidate.json")}
+    registered = f"registered as {verdict['model']} version {verdict['version']}"
+    terminal.print()
+    terminal.print(_tabulate(run, evaluation, winner, recipe))
+    for name, reason in evaluation["failed"].items():
+        terminal.print(f"[bold red]{escape(name)} failed:[/bold red] {escape(reason)}", highlight=False, soft_wrap=True)
+    terminal.print(f"* winner by {recipe.select} on the validation split, {registered}", style="dim", soft_wrap=True)
+    legend = "95 %: interval of the accuracy. ms: one photo on one thread, decoding apart. CPU s: training, all cores."
+    terminal.print(legend, style="dim", soft_wrap=True)
+    terminal.print(f"\n[bold]Headline:[/bold] {escape(_state_headline(evaluation, winner))}", highlight=False, soft_wrap=True)
+    terminal.print()
+    _show_verdict(verdict, terminal)
+    terminal.print(f"Whole run: {run.seconds:.0f} s\n", highlight=False)
+    for name, path in _list_pages(run.folder).items():
+        terminal.print(f"  {name:12} {escape(path.absolute().as_uri())}", highlight=False, soft_wrap=True)
+    terminal.print()
+    for command, purpose in _next_commands(verdict["model"], has_champion=bool(verdict["promote"] or verdict["champion_before"])).items():
+        terminal.print(f"  [cyan]{command}[/cyan]", f"[dim]# {purpose}[/dim]", highlight=False, soft_wrap=True)
+
+
+def _tabulate(run: LocalRun, evaluation: dict[str, Any], winner: str, recipe: Recipe) -> Table:
+    """A row for each candidate that was judged, the winner's in bold."""
+    records = {_name(path): read_record(path.parent).metrics for path in run.folder.rglob(CANDIDATE_FILE)}
     accuracy = evaluation["candidates"][winner]["test"]["accuracy"]
     images = f"{accuracy['n']} held-out {'generated' if evaluation['generated'] else ''} images".replace("  ", " ")
 
@@ -54,27 +76,11 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal, *, quiet: bo
             f"{records[name]['train.cpu_seconds']:.0f}",
             style="bold" if name == winner else "",
         )
-    registered = f"registered as {verdict['model']} version {verdict['version']}"
-    terminal.print()
-    terminal.print(table)
-    for name, reason in evaluation["failed"].items():
-        terminal.print(f"[bold red]{escape(name)} failed:[/bold red] {escape(reason)}", highlight=False, soft_wrap=True)
-    terminal.print(f"* winner by {recipe.select} on the validation split, {registered}", style="dim", soft_wrap=True)
-    legend = "95 %: interval of the accuracy. ms: one photo on one thread, decoding apart. CPU s: training, all cores."
-    terminal.print(legend, style="dim", soft_wrap=True)
-    terminal.print(f"\n[bold]Headline:[/bold] {escape(_state_headline(evaluation, winner))}", highlight=False, soft_wrap=True)
-    terminal.print()
-    _show_verdict(verdict, terminal)
-    terminal.print(f"Whole run: {run.seconds:.0f} s\n", highlight=False)
-    for name, path in _list_pages(run.folder).items():
-        terminal.print(f"  {name:12} {escape(path.absolute().as_uri())}", highlight=False, soft_wrap=True)
-    terminal.print()
-    for command, purpose in _next_commands(verdict["model"], has_champion=bool(verdict["promote"] or verdict["champion_before"])).items():
-        terminal.print(f"  [cyan]{command}[/cyan]", f"[dim]# {purpose}[/dim]", highlight=False, soft_wrap=True)
+    return table
 
 
 def _show_verdict(verdict: dict[str, Any], terminal: Terminal) -> None:
-    terminal.print(f"[bold]Verdict:[/bold] {escape(verdict['reason'])}", highlight=False, soft_wrap=True)
+    terminal.print(f"[bold]Verdict:[/bold] {escape(verdict['verdict'])}", highlight=False, soft_wrap=True)
 
 
 def _list_pages(folder: Path) -> dict[str, Path]:

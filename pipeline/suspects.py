@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
-from components.evaluate.evaluate import METRICS_FILE
+from components.common.files import METRICS_FILE
 from components.evaluate.suspects import SUSPECTS_FILE, read_flagged, read_suspects, write_page
 
 

@@ -154,8 +154,8 @@ class Predictor:
         """Whether the label is hardly more probable than others, or the photo has nothing that the network knows.
 
         Args:
-            probabilities: From `look`.
-            activation: Likewise.
+            probabilities: From `look`, (num_classes,).
+            activation: Likewise, (height, width, num_classes).
             threshold: Probability of the label that is enough; by default the card's.
         """
         is_ambiguous = probabilities.max() < (self.card.not_sure_below if threshold is None else threshold)

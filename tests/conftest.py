@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,8 @@ from serving.predictor import CARD_FILE, MODEL_FILE, ModelCard
 
 quiet_libraries()
 
-RECIPE = """
-name: tiny
-model: tiny
+#: Of a recipe: two small archives of drawings.
+SMALL_DATA = """
 seed: 2
 image_size: 32
 sources:
@@ -27,6 +28,12 @@ sources:
     - {name: dogs-vs-cats, provider: sample, layout: dogs_vs_cats, num_images: 120}
     - {name: dog-breed-identification, provider: sample, layout: dog_breeds, num_images: 60}
 split: {validation: 0.2, test: 0.25}
+"""
+RECIPE = (
+    SMALL_DATA
+    + """
+name: tiny
+model: tiny
 augment: {views: 1, rotate: 10}
 candidates:
   - {name: cnn, architecture: simple_cnn, mode: scratch, epochs: 2, options: {conv_layers: 2, layer_size: 8}}
@@ -34,6 +41,7 @@ candidates:
   - {name: tuned, architecture: efficientnet_lite0, mode: fine_tune, epochs: 1, head_epochs: 1}
 gate: {floor: 0.0, min_images: 5}
 """
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +52,14 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def deserted_address() -> Iterator[str]:
+    """An address that refuses every connection: nobody listens there, and for the length of the test nobody else can."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")

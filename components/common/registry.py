@@ -1,21 +1,19 @@
 """The MLflow model registry, as this project uses it: versions, the aliases `champion`, `challenger` and `previous`, and their history.
 
-Every move of the alias `champion` is written into the registry itself, as a tag of the registered model: who, when, why, and what the
-verdict was. MLflow cannot compare and set an alias at once, so the runs of a machine take turns by a lock.
+Every move of the alias `champion` is written into the registry itself (`history.py`). MLflow cannot compare and set an alias at once, so
+the runs of a machine take turns by a lock.
 """
 
 from __future__ import annotations
 
-import getpass
-import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from components.common import tracking
+from components.common import tracking_store
 from components.common.errors import PawflowError
+from components.common.history import Action, Event, note_event, read_events, shorten, write_event
 from serving.predictor import SERVE_TAG
 
 if TYPE_CHECKING:
@@ -26,13 +24,13 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
 #: In the folder of every version: SHA-256 of the files that it was trained on or chosen by, one in a line.
 TRAINED_ON = "trained_on.txt"
-#: Names of what is kept with a version besides the model.
-VERDICT_FILE, ANSWERS_FILE, CERTIFICATE_FILE, CARD_PAGE = "verdict.json", "test_answers.parquet", "certificate.json", "model_card.html"
+#: Names of what is kept with a version besides the model and the verdict.
+ANSWERS_FILE, CERTIFICATE_FILE, CARD_PAGE = "test_answers.parquet", "certificate.json", "model_card.html"
 
-_HISTORY = "pawflow.history."
+#: Of every tag of this project, on versions as on runs.
+_PREFIX = "pawflow."
 #: Registries on a database server hold no longer value of a tag of a registered model, and no longer description.
 LONGEST_TEXT = 5000
-_LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True)
@@ -53,33 +51,17 @@ class ServedModel:
 
 
 @dataclass(frozen=True)
-class Event:
-    """One move of the alias `champion`.
+class Entry:
+    """A version as the registry lists it.
 
     Attributes:
-        when: UTC, ISO 8601.
-        who: `user@host`.
-        action: What was done.
-        version: The champion since then.
-        before: The champion until then.
-        reason: Why.
-        verdict: The gate's sentence on `version`.
-        forced: Whether a rule was overruled.
+        model: Name of the registered model.
+        version: Its number.
+        aliases: That it has now.
+        created: When it was registered, UTC, ISO 8601.
+        description: The model card, Markdown.
+        tags: Those of this project without their prefix `pawflow.` (components/register/README.md has them), others as they are.
     """
-
-    when: str
-    who: str
-    action: Literal["promoted", "rolled back"]
-    version: str
-    before: str | None
-    reason: str
-    verdict: str
-    forced: bool = False
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A version as the registry lists it."""
 
     model: str
     version: str
@@ -90,7 +72,7 @@ class Entry:
 
 
 def _client() -> MlflowClient:
-    tracking.configure()
+    tracking_store.configure()
     from mlflow import MlflowClient
 
     return MlflowClient()
@@ -124,7 +106,7 @@ def newest_champion() -> str:
         raise PawflowError("no model has a champion yet; train one with `make run` or `python -m pipeline run --recipe NAME`")
 
     def rank(version: ModelVersion) -> tuple[bool, bool, int]:
-        return version.tags.get("generated") != "true", not version.name.endswith("-smoke"), version.creation_timestamp
+        return _read_tags(version.tags).get("generated") != "true", not version.name.endswith("-smoke"), version.creation_timestamp
 
     return str(max(champions, key=rank).name)
 
@@ -152,7 +134,7 @@ def create_version(uri: str, model: str, form: str) -> str:
         model: Name of the registered model.
         form: `float32` or `int8`: which network serves.
     """
-    tracking.configure()
+    tracking_store.configure()
     import mlflow
 
     return str(mlflow.register_model(uri, model, tags={SERVE_TAG: form}).version)
@@ -164,11 +146,11 @@ def delete_version(model: str, version: str) -> None:
 
 
 def describe_version(model: str, version: str, description: str, tags: dict[str, str]) -> None:
-    """Write a version's description and tags, and point `challenger` at it."""
+    """Write a version's description and tags, which get the prefix `pawflow.`, and point `challenger` at it."""
     client = _client()
     client.update_model_version(model, version, description=description[:LONGEST_TEXT])
     for name, value in tags.items():
-        client.set_model_version_tag(model, version, name, value[:LONGEST_TEXT])
+        client.set_model_version_tag(model, version, f"{_PREFIX}{name}", value[:LONGEST_TEXT])
     client.set_registered_model_alias(model, CHALLENGER, version)
 
 
@@ -195,7 +177,7 @@ def fetch(model: str, version: str, name: str) -> Path:
     Raises:
         PawflowError: The version has none of that name.
     """
-    tracking.configure()
+    tracking_store.configure()
     import mlflow
 
     try:
@@ -224,18 +206,25 @@ def list_versions(model: str = "") -> list[Entry]:
         for item in client.search_model_versions(f"name = '{registered.name}'"):
             aliases = tuple(alias for alias, version in registered.aliases.items() if str(version) == str(item.version))
             created = datetime.fromtimestamp(item.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
-            entries.append(Entry(registered.name, str(item.version), aliases, created, str(item.description or ""), dict(item.tags)))
+            entries.append(Entry(registered.name, str(item.version), aliases, created, str(item.description or ""), _read_tags(item.tags)))
     return sorted(entries, key=lambda entry: (entry.model, int(entry.version)))
 
 
 def promote(model: str, version: str, expected_champion: str | None, *, reason: str, forced: bool = False) -> Event:
     """Make a version the champion; the champion so far becomes `previous`.
 
+    Args:
+        model: Name of the registered model.
+        version: The champion to be.
+        expected_champion: Which version it was judged against.
+        reason: For the history.
+        forced: Whether a rule is overruled.
+
     Raises:
         PawflowError: Another run has changed the champion since the verdict was reached, so the verdict no longer speaks of it.
     """
     client = _client()
-    with tracking.machine_lock():
+    with tracking_store.machine_lock():
         current = find_version(model, CHAMPION)
         if current != expected_champion:
             raise PawflowError(
@@ -259,7 +248,7 @@ def roll_back(model: str, reason: str) -> Event:
         PawflowError: There is nothing to go back to.
     """
     client = _client()
-    with tracking.machine_lock():
+    with tracking_store.machine_lock():
         current, target = find_version(model, CHAMPION), find_version(model, PREVIOUS)
         if current is None or target is None or target == current:
             raise PawflowError(
@@ -274,37 +263,26 @@ def roll_back(model: str, reason: str) -> Event:
             client.set_registered_model_alias(model, PREVIOUS, earlier)
         else:
             client.delete_registered_model_alias(model, PREVIOUS)
-        client.set_model_version_tag(model, current, "rolled_back", _shorten(reason))
+        client.set_model_version_tag(model, current, f"{_PREFIX}rolled_back", shorten(reason))
         return _record(model, "rolled back", target, current, reason)
 
 
 def read_history(model: str) -> list[Event]:
     """Every move of the alias `champion`, the oldest first."""
-    tags = _client().get_registered_model(model).tags
-    # The names hold the time, so their order is that of the events.
-    return [Event(**json.loads(tags[name])) for name in sorted(tags) if name.startswith(_HISTORY)]
+    return read_events(_client().get_registered_model(model).tags)
 
 
-def _record(
-    model: str, action: Literal["promoted", "rolled back"], version: str, before: str | None, reason: str, *, forced: bool = False
-) -> Event:
+def _record(model: str, action: Action, version: str, before: str | None, reason: str, *, forced: bool = False) -> Event:
     client = _client()
-    verdict = client.get_model_version(model, version).tags.get("reason", "")
-    now = datetime.now(UTC).isoformat(timespec="microseconds")
-    event = Event(now, _who(), action, version, before, _shorten(reason), _shorten(verdict), forced)
-    client.set_registered_model_tag(model, f"{_HISTORY}{now.replace('+00:00', 'Z')}", json.dumps(asdict(event), ensure_ascii=False))
+    verdict = _read_tags(client.get_model_version(model, version).tags).get("verdict", "")
+    event = note_event(action, version, before, reason, verdict, forced=forced)
+    client.set_registered_model_tag(model, *write_event(event))
     return event
 
 
-def _shorten(text: str) -> str:
-    """On one line, and so short that the JSON of an event fits into a tag whatever has to be escaped."""
-    return "".join(character for character in " ".join(text.split()) if character.isprintable())[:_LONGEST_REASON]
-
-
-def _who() -> str:
-    try:
-        user = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
-    except (OSError, KeyError):
-        # In a container whose user has no name.
-        user = str(os.getuid())
-    return f"{user}@{os.uname().nodename}"
+def _read_tags(tags: dict[str, str]) -> dict[str, str]:
+    """Tags of a version by their names in `Entry.tags`, also of one from when they had no prefix, and the sentence was the `reason`."""
+    read = {name.removeprefix(_PREFIX): value for name, value in tags.items()}
+    if "promote" not in read and {"verdict", "reason"} <= read.keys():
+        read |= {"promote": str(read["verdict"] == "promote").lower(), "verdict": read.pop("reason")}
+    return read

@@ -53,7 +53,7 @@ class Images(Sequence[Pixels]):
         return pixels
 
     def batches(self, size: int = _BATCH) -> Iterator[Pixels]:
-        """Yield consecutive batches of at most `size` images."""
+        """Yield consecutive batches of at most `size` images, each of shape (k, side, side, 3)."""
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
@@ -118,7 +118,7 @@ def keep_images(folder: Path, split: str, kept: NDArray[np.int64]) -> None:
     Args:
         folder: Of the shards.
         split: Its name.
-        kept: Positions of the images that stay, ascending.
+        kept: Positions of the images that stay, ascending, shape (k,).
     """
     files = list_shards(folder, split)
     images = Images(files)

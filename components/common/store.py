@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -84,6 +84,28 @@ def artifact_digest(folder: Path) -> str:
     if not index.is_file():
         raise PawflowError(f"{folder} is not the output of a step (no {_INDEX}); pass the folder that the step before wrote with --out")
     return hash_values(json.loads(index.read_text())["files"])
+
+
+def find_outputs(folders: Iterable[Path], marker: str, step: str) -> list[Path]:
+    """Outputs of an earlier step, for steps that take several of one kind.
+
+    Kubeflow passes a folder for each; a person, or `mlflow run`, whose parameters are single values, may pass the folder that holds them.
+
+    Args:
+        folders: Of the outputs, or such that hold them.
+        marker: File that each output of that step has.
+        step: Its name, for the message.
+
+    Raises:
+        PawflowError: A folder holds none.
+    """
+    found = []
+    for folder in folders:
+        inside = [folder] if (folder / marker).is_file() else sorted(path.parent for path in folder.glob(f"*/{marker}"))
+        if not inside:
+            raise PawflowError(f"{folder} holds no {marker}; expected the output folder of a {step} step, or a folder of such folders")
+        found += inside
+    return found
 
 
 def read_record(folder: Path) -> Record:

@@ -3,8 +3,8 @@
 Out: `metrics.json` (see README.md), `predictions.parquet` (one row per candidate and image), the leaderboard as table and picture, figures,
 and `report.html`, which says it all in words. Where a candidate is `frozen`, `suspects.html` asks a person about labels in doubt.
 
-What costs many passes through a network (robustness, strangers, explanations) is measured for the winner alone: the candidate with the
-best `select` on the validation split.
+What costs many passes through a network (robustness, strangers, explanations) is measured for the first of the leaderboard alone, here
+the `winner`: the candidate with the best `select` on the validation split. The register step may choose another; see README.md.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pandas as pd
 
 from components.common.candidate import OUT_OF_FOLD
 from components.common.dataset import Dataset
+from components.common.files import METRICS_FILE, PREDICTIONS_FILE
 from components.common.progress import say
 from components.common.recipe import Recipe
 from components.common.store import Record, read_record
@@ -35,8 +36,6 @@ from components.evaluate.slices import MEASURES, choose_headline, describe_image
 from components.evaluate.strangers import draw_strangers, measure_strangers
 from serving.predictor import Predictor
 
-METRICS_FILE = "metrics.json"
-PREDICTIONS_FILE = "predictions.parquet"
 _JUDGED_SPLITS = ("validation", "test")
 
 

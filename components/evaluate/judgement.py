@@ -146,8 +146,8 @@ def judge_suspects(right: NDArray[np.bool_], ids: pd.Series, votes: dict[str, in
     """How many errors are on images whose label is publicly doubted: there the network may be right and the label wrong.
 
     Args:
-        right: Whether each answer agrees with the label.
-        ids: Of the images.
+        right: Whether each answer agrees with the label, shape (n,).
+        ids: Of the images, in the same order.
         votes: Id -> number of independent searches that call its label wrong.
     """
     against = ids.map(votes).fillna(0).to_numpy(np.int64)

@@ -57,7 +57,14 @@ def write(table: pd.DataFrame, failed: Mapping[str, str], path: Path) -> None:
 
 
 def draw(table: pd.DataFrame, failed: Mapping[str, str], title: str, path: Path) -> None:
-    """Accuracy with its interval and CPU-seconds of every candidate, the winner on top, the best and the worst in colour."""
+    """Accuracy with its interval and CPU-seconds of every candidate, the winner on top, the best and the worst in colour.
+
+    Args:
+        table: From `rank`.
+        failed: Name -> reason of each that could not be trained, listed below.
+        title: Of the picture.
+        path: Of the PNG file.
+    """
     names = [*table["candidate"], *failed]
     figure = Figure(figsize=(9, 1.3 + 0.24 * max(len(names), 4)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])

@@ -165,6 +165,6 @@ def draw_worst_errors(subject: Subject, predictor: Predictor, dataset: Dataset, 
 
 
 def find_worst_errors(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
-    """Positions of the wrong answers, those that gave the true class the least first."""
+    """Positions of the wrong answers, shape (errors,), those that gave the true class the least first."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     return wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")]

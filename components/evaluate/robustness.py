@@ -1,7 +1,8 @@
 """Accuracy on photos that were treated badly: compressed again, blurred, noisy, turned, cut.
 
 Each treatment is applied to the same test images at two strengths, and its accuracy stands beside that of the images as they are. Strengths
-are relative to the image where that makes sense, so that they mean the same at every size.
+are relative to the image where that makes sense, so that they mean the same at every size. A treatment takes and returns uint8 RGB of
+shape (side, side, 3).
 """
 
 from __future__ import annotations

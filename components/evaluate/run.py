@@ -7,18 +7,19 @@ import json
 from components.common import tracking
 from components.common.cli import CandidatesOption, DatasetOption, JobOption, OutOption, RecipeOption
 from components.common.dataset import Dataset
-from components.common.inputs import find_candidates
+from components.common.files import METRICS_FILE
+from components.common.outcomes import find_outcomes
 from components.common.recipe import load_recipe
 from components.common.step import execute
 from components.common.store import artifact_digest
-from components.evaluate.evaluate import METRICS_FILE, evaluate, flatten
+from components.evaluate.evaluate import evaluate, flatten
 
 
 def run(*, recipe: RecipeOption, dataset: DatasetOption, candidates: CandidatesOption, out: OutOption, job: JobOption = "") -> None:
     """Judge the folders `candidates` on `dataset`; write metrics, predictions and figures to `out`."""
     experiment = load_recipe(recipe)
     fused = Dataset(dataset)
-    found = find_candidates(candidates, experiment)
+    found = find_outcomes(candidates, experiment)
 
     def report() -> None:
         tracking.log_dataset(experiment.model, "output of fuse", fused.digest, "evaluation")

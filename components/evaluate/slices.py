@@ -47,7 +47,7 @@ class Headline:
     caveat: str
 
     def select(self, images: pd.DataFrame) -> NDArray[np.bool_]:
-        """Which rows of a table with these columns belong to it."""
+        """Which rows of a table with these columns belong to it, shape (rows,)."""
         chosen = np.ones(len(images), bool)
         for column, value in self.columns.items():
             chosen &= (images[column] == value).to_numpy(bool)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from components.common import tracking
+from components.common import tracking, tracking_store
 from components.common.cli import JobOption
 from components.common.errors import PawflowError
 from components.common.progress import labelled, say
@@ -24,7 +24,7 @@ def run(
         succeeded, message = describe_end(state, error)
         try:
             # Asked first, because MLflow's client would wait for minutes, as the step that failed may already have done.
-            tracking.require_server()
+            tracking_store.require_server()
             tracking.close_pipeline_run(job, succeeded=succeeded, message=message)
         except PawflowError as trouble:
             if succeeded:

@@ -8,10 +8,9 @@ from components.common import tracking
 from components.common.cli import JobOption, OutOption, RawOption, RecipeOption
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
-from components.common.inputs import find_outputs
 from components.common.recipe import load_recipe
 from components.common.step import execute
-from components.common.store import hash_file
+from components.common.store import find_outputs, hash_file
 from components.fuse.decisions import read_decisions
 from components.fuse.fuse import Archive, fuse
 from components.fuse.grouping import find_manifest

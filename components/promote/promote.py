@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.common.errors import PawflowError
+from components.common.files import VERDICT_FILE
 
 
 def read_verdict(folder: Path) -> dict[str, Any]:
@@ -19,9 +20,9 @@ def read_verdict(folder: Path) -> dict[str, Any]:
     Raises:
         PawflowError: The folder is not that step's output.
     """
-    path = folder / "verdict.json"
+    path = folder / VERDICT_FILE
     if not path.is_file():
-        raise PawflowError(f"{folder} holds no verdict.json; expected the output folder of the register step")
+        raise PawflowError(f"{folder} holds no {VERDICT_FILE}; expected the output folder of the register step")
     verdict: dict[str, Any] = json.loads(path.read_text())
     return verdict
 
@@ -30,12 +31,12 @@ def list_objections(tags: Mapping[str, str], champion: str | None) -> list[str]:
     """Why a version must not become champion; empty if it may.
 
     Args:
-        tags: Of the version, as the register step wrote them.
+        tags: Of the version, as the register step wrote them; see `registry.Entry`.
         champion: Number of today's champion.
     """
     objections = []
-    if tags.get("verdict") != "promote":
-        objections.append(f"its verdict does not allow a promotion: {tags.get('reason', 'it has none')}")
+    if tags.get("promote") != "true":
+        objections.append(f"its verdict does not allow a promotion: {tags.get('verdict', 'it has none')}")
     if tags.get("certificate") != "holds":
         objections.append("it has no parity certificate, so nobody knows whether it answers as it was judged")
     if "rolled_back" in tags:

@@ -24,7 +24,6 @@ from components.register.gate import Comparison, Estimate, Slice
 from components.register.statistics import Difference, count_disagreements, measure_gain
 from serving.predictor import Predictor
 
-PREDICTIONS_FILE = "predictions.parquet"
 _PREFIX = "probability_"
 _NO_DIFFERENCE = Difference(np.nan, np.nan, np.nan)
 #: Columns that name an image or its place, and so make no slices.
@@ -167,7 +166,12 @@ def leave_out(answers: Answers, seen: Set[str]) -> tuple[Answers, int]:
 
 
 def find_slices(rows: pd.DataFrame, least: int) -> dict[str, NDArray[np.int64]]:
-    """Places of the images of every slice of at least `least` of them: each value of each column of words that has several."""
+    """Positions of the images of each slice, shape (k,): one slice for each value of each column of words that has several values.
+
+    Args:
+        rows: A row for each image.
+        least: Images; smaller slices are left out.
+    """
     slices: dict[str, NDArray[np.int64]] = {}
     for column in sorted(set(rows.columns) - _NO_SLICES):
         values = rows[column]

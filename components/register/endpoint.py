@@ -37,22 +37,27 @@ def serving_environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
+def find_free_port() -> int:
+    """A port of this machine on which nobody listens; somebody else may come first to it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class Endpoint:
     """A served model. Entering the context starts it without waiting; leaving it ends it with all its processes."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self._port = find_free_port()
+        self._address = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Endpoint:
         self._log = tempfile.TemporaryFile()
         self._started = time.monotonic()
-        port = int(self._address.rpartition(":")[2])
         # So that it ends, uvicorn and its workers included, also when this process is killed.
         self._server = leash.start(
-            serving_command(self._uri, "127.0.0.1", port), env=serving_environment(), stdout=self._log, stderr=subprocess.STDOUT
+            serving_command(self._uri, "127.0.0.1", self._port), env=serving_environment(), stdout=self._log, stderr=subprocess.STDOUT
         )
         return self
 

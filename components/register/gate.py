@@ -130,10 +130,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """The gate's answer, the reason in a sentence, and every question that was asked."""
+    """The gate's answer, the same in a sentence with its reason, and every question that was asked."""
 
     promote: bool
-    reason: str
+    verdict: str
     checks: tuple[Check, ...]
 
 
@@ -152,13 +152,15 @@ def decide(challenger: Challenger, comparison: Comparison | None, rule: Gate) ->
             checks += [check(comparison, rule) for check in _AGAINST_CHAMPION]
     failed = [check for check in checks if not check.passed]
     if [check.name for check in failed] == ["gain"]:
-        reason = f"kept the champion: {failed[0].statement}"
+        verdict = f"kept the champion: {failed[0].statement}"
     elif failed:
-        reason = f"refused: {'; '.join(check.statement for check in failed)}"
+        verdict = f"refused: {'; '.join(check.statement for check in failed)}"
     else:
         shown = next(check for check in checks if check.name == ("floor" if comparison is None else "gain"))
-        reason = f"promoted: {shown.statement}" + (", and there is no champion yet" if comparison is None else "")
-    return Decision(not failed, reason, tuple(checks))
+        verdict = f"promoted: {shown.statement}" + (", and there is no champion yet" if comparison is None else "")
+    if rule.loosened:
+        verdict += "; the gate was loosened by --smoke"
+    return Decision(not failed, verdict, tuple(checks))
 
 
 def _check_parity(challenger: Challenger, rule: Gate) -> Check:

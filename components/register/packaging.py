@@ -21,7 +21,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array, Map
 
-from components.common import tracking
+from components.common import tracking_store
 from components.common.registry import TRAINED_ON
 from serving import predictor
 from serving.predictor import CARD_FILE, INT8_FILE, MODEL_FILE
@@ -104,7 +104,7 @@ def log_model(folder: Path, example: bytes, params: dict[str, str]) -> LoggedMod
 
 def keep_with_model(model_id: str, folder: Path) -> None:
     """Add the files of a folder to a logged model, so that whoever has the version has them."""
-    tracking.configure()
+    tracking_store.configure()
     mlflow.MlflowClient().log_model_artifacts(model_id, str(folder))
 
 

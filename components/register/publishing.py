@@ -15,6 +15,7 @@ from pathlib import Path
 from components.common import registry, tracking
 from components.common.candidate import Candidate
 from components.common.dataset import Dataset
+from components.common.files import CANDIDATE_FILE
 from components.common.progress import say
 from components.common.recipe import Recipe
 from components.common.store import artifact_digest, read_record
@@ -45,7 +46,15 @@ class Registered:
 
 @contextmanager
 def registered(candidate: Path, form: ServingForm, golden: dict[str, bytes], dataset: Dataset, recipe: Recipe) -> Iterator[Registered]:
-    """Make a candidate a version for as long as the body has no objection: if it raises, the version is deleted."""
+    """Make a candidate a version for as long as the body has no objection: if it raises, the version is deleted.
+
+    Args:
+        candidate: Its folder.
+        form: Which network serves, with its answers on the test split.
+        golden: Photos to be asked about, as bytes, by name; the first is the example in the model's signature.
+        dataset: What it was trained and judged on.
+        recipe: The experiment.
+    """
     manifest = dataset.manifest
     seen = frozenset(manifest.loc[manifest["split"].isin(["train", "validation"]), "sha256"])
     with packed(candidate, form.form, seen) as folder:
@@ -60,9 +69,18 @@ def registered(candidate: Path, form: ServingForm, golden: dict[str, bytes], dat
 
 
 def publish(made: Registered, verdict: Verdict, certificate: Certificate, dataset: Dataset, recipe: Recipe, job: str) -> None:
-    """Write everything that is known onto a version and make it the challenger."""
+    """Write everything that is known onto a version and make it the challenger.
+
+    Args:
+        made: The version.
+        verdict: Goes into its card, tags and files.
+        certificate: Likewise.
+        dataset: What it was trained and judged on.
+        recipe: The experiment.
+        job: Id of the pipeline run, whose commit is noted; empty when the step is run by hand.
+    """
     candidate = made.candidate
-    entry = Candidate.model_validate_json((candidate / "candidate.json").read_text())
+    entry = Candidate.model_validate_json((candidate / CANDIDATE_FILE).read_text())
     card = write_card(verdict, certificate, made.form.answers, dataset, entry, read_record(candidate).metrics)
     with tempfile.TemporaryDirectory(prefix="pawflow-") as name:
         folder = Path(name)
@@ -77,11 +95,11 @@ def publish(made: Registered, verdict: Verdict, certificate: Certificate, datase
         "candidate_digest": artifact_digest(candidate),
         "dataset_digest": dataset.digest,
         "generated": str(verdict.generated).lower(),
-        "verdict": "promote" if verdict.promote else "keep",
-        "reason": verdict.reason,
+        "promote": str(verdict.promote).lower(),
+        "verdict": verdict.verdict,
         "champion_before": verdict.champion_before or "",
         "certificate": "holds" if certificate.holds else "does not hold",
-        "git.commit": tracking.pipeline_tag(job, "git.commit"),
+        "git_commit": tracking.pipeline_tag(job, tracking.COMMIT_TAG),
     }
     registry.describe_version(recipe.model, verdict.version, card.markdown, tags)
     say(f"{recipe.model} version {verdict.version} is registered as challenger")

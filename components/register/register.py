@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from components.common.dataset import Dataset
+from components.common.files import VERDICT_FILE
 from components.common.progress import say
 from components.common.recipe import Recipe
-from components.common.registry import VERDICT_FILE, ServedModel
+from components.common.registry import ServedModel
 from components.register.answers import Answers, ask, compare, estimate, leave_out, measure_log_loss
 from components.register.certificate import Certificate
 from components.register.confounding import judge_confounding
@@ -34,13 +35,31 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a pipeline run's best candidate; `verdict.json` holds these fields."""
+    """What became of a pipeline run's best candidate; `verdict.json` holds these fields.
+
+    Attributes:
+        model: Name of the registered model.
+        version: Its version that is spoken of.
+        candidate: What that was in the recipe.
+        promote: Whether it may become champion.
+        verdict: The same in a sentence, with the reason.
+        champion_before: Version that was champion when it was judged, if there was one.
+        checks: Every question of the gate, see `gate.Check`.
+        choice: How the candidate was chosen, see `selection.Choice`.
+        failed: Candidates that could not be trained -> why.
+        rule: The recipe's gate.
+        challenger: What was measured of it alone, see `gate.Challenger`.
+        comparison: With the champion, see `gate.Comparison`.
+        metrics: What the evaluation says of the candidate.
+        dataset_digest: What it was trained and judged on.
+        generated: Whether any of that was drawn by a program.
+    """
 
     model: str
     version: str
     candidate: str
     promote: bool
-    reason: str
+    verdict: str
     champion_before: str | None
     checks: list[dict[str, Any]]
     choice: dict[str, Any]
@@ -94,7 +113,7 @@ def judge(
         other = ask(rival, dataset, new.rows, "comparing with the champion")
         comparison = compare(new, other, recipe.gate, recipe.seed, num_left_out=num_known, slowdown=latencies[0] / latencies[1])
     decision = decide(challenger, comparison, recipe.gate)
-    say(decision.reason)
+    say(decision.verdict)
     return Judgement(challenger, comparison, decision)
 
 
@@ -131,7 +150,7 @@ def state_verdict(
         version=version,
         candidate=choice.winner,
         promote=judgement.decision.promote,
-        reason=judgement.decision.reason,
+        verdict=judgement.decision.verdict,
         champion_before=champion,
         checks=[asdict(check) for check in judgement.decision.checks],
         choice=asdict(choice),

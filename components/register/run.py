@@ -8,11 +8,12 @@ from pathlib import Path
 from components.common import registry, tracking
 from components.common.cli import CandidatesOption, DatasetOption, EvaluationOption, JobOption, OutOption, RecipeOption
 from components.common.dataset import Dataset
-from components.common.inputs import find_candidates
+from components.common.files import METRICS_FILE, PREDICTIONS_FILE
+from components.common.outcomes import find_outcomes
 from components.common.progress import labelled, say
 from components.common.recipe import load_recipe
 from components.common.store import read_record
-from components.register.answers import PREDICTIONS_FILE, read_predictions
+from components.register.answers import read_predictions
 from components.register.certificate import certify, pick_golden_photos
 from components.register.chart import CHART_FILE, draw_chart
 from components.register.confounding import find_clean
@@ -35,8 +36,8 @@ def run(
     """Register the best of `candidates`; write the verdict to `out` and return "promote" or "keep"."""
     experiment = load_recipe(recipe)
     fused = Dataset(dataset)
-    found = find_candidates(candidates, experiment)
-    results = json.loads((evaluation / "metrics.json").read_text())["candidates"]
+    found = find_outcomes(candidates, experiment)
+    results = json.loads((evaluation / METRICS_FILE).read_text())["candidates"]
     answers = {
         split: read_predictions(evaluation / PREDICTIONS_FILE, split, fused, find_clean(fused, split)) for split in ("validation", "test")
     }
@@ -70,7 +71,12 @@ def _report(verdict: Verdict, out: Path, dataset: Dataset, job: str) -> None:
     tracking.log_dataset(verdict.model, "output of fuse", dataset.digest, "evaluation")
     tracking.log_files(out)
     headline = {f"test.{name}": estimate["value"] for name, estimate in verdict.metrics["test"].items() if "value" in estimate}
-    tags = {"winner": verdict.candidate, "verdict": verdict.reason, "model_version": f"{verdict.model}/{verdict.version}"}
+    tags = {
+        "pawflow.candidate": verdict.candidate,
+        "pawflow.model_version": f"{verdict.model}/{verdict.version}",
+        "pawflow.promote": str(verdict.promote).lower(),
+        "pawflow.verdict": verdict.verdict,
+    }
     if verdict.failed:
-        tags["failed_candidates"] = "; ".join(f"{name}: {reason}" for name, reason in verdict.failed.items())
+        tags["pawflow.failed_candidates"] = "; ".join(f"{name}: {reason}" for name, reason in verdict.failed.items())
     tracking.log_outcome(job, headline, tags)

@@ -34,7 +34,14 @@ class Difference:
 
 
 def draw_scores(metric: Metric, labels: Labels, probabilities: Probabilities, weights: Draws) -> Draws:
-    """A metric on many resamples, its sign such that more is better, shape (num_resamples,)."""
+    """A metric on many resamples, its sign such that more is better, shape (num_resamples,).
+
+    Args:
+        metric: Which.
+        labels: Class numbers, shape (n,).
+        probabilities: Shape (n, num_classes).
+        weights: How often each image is in each resample, shape (num_resamples, n).
+    """
     return RESAMPLED[metric](labels, probabilities, weights) * (-1.0 if metric in LOWER_IS_BETTER else 1.0)
 
 

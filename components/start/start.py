@@ -11,7 +11,7 @@ _LIBRARIES = ("kfp", "mlflow", "keras", "scikit-learn", "onnxruntime", "numpy", 
 
 
 def describe_code() -> dict[str, str]:
-    """Tags for the run: `git.commit` ("unknown" outside a checkout) and `version.<library>`.
+    """Tags for the run: the commit ("unknown" outside a checkout) under MLflow's own name for it, and `pawflow.version.<library>`.
 
     Containers hold no checkout, so their images name the commit in `PAWFLOW_COMMIT`.
     """
@@ -19,7 +19,7 @@ def describe_code() -> dict[str, str]:
     if not commit:
         dirty = "-dirty" if _git("status", "--porcelain", "--untracked-files=no") else ""
         commit = (_git("rev-parse", "HEAD") or "unknown") + dirty
-    return {"git.commit": commit, **{f"version.{name}": importlib.metadata.version(name) for name in _LIBRARIES}}
+    return {"mlflow.source.git.commit": commit, **{f"pawflow.version.{name}": importlib.metadata.version(name) for name in _LIBRARIES}}
 
 
 def _git(*arguments: str) -> str:

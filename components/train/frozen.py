@@ -59,7 +59,7 @@ def list_training_images(dataset: Dataset, views: Path, recipe: Recipe, candidat
 
 
 def label_training_images(features: Floats, dataset: Dataset, recipe: Recipe) -> Rows:
-    """Features of `list_training_images` with their labels, groups and weights; views have those of their image."""
+    """Features of `list_training_images`, shape (copies * images, channels), with labels, groups and weights; views have their image's."""
     train = dataset.rows("train")
     num_copies = len(features) // len(train)
     return Rows(
@@ -77,6 +77,9 @@ def compute_features(dataset: Dataset, candidate: Candidate, images: Mapping[str
         dataset: Whose training images calibrate int8.
         candidate: Says which networks.
         images: What they are -> the images, and what identifies them.
+
+    Returns:
+        Shape (images, channels of all networks).
     """
     computed = [_compute(part, dataset, images) for part in parts(candidate)]
     return np.hstack(computed) if len(computed) > 1 else computed[0]

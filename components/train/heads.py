@@ -48,7 +48,7 @@ class Rows:
     weights: NDArray[np.float64]
 
     def take(self, chosen: NDArray[Any]) -> Rows:
-        """Some of the rows, by positions or by a mask."""
+        """Some of the rows, by positions or by a mask, shape (k,) or (n,)."""
         return Rows(self.features[chosen], self.labels[chosen], self.groups[chosen], self.weights[chosen])
 
     def sample(self, num_rows: int, seed: int) -> Rows:
@@ -57,7 +57,13 @@ class Rows:
 
 
 def sample_groups(groups: NDArray[np.str_], num_rows: int, seed: int) -> NDArray[np.int64]:
-    """Positions of at most `num_rows` rows, whole groups, in their order."""
+    """Positions of at most `num_rows` rows, whole groups drawn at random, ascending.
+
+    Args:
+        groups: One for each row, shape (n,).
+        num_rows: Most that are taken; a group that would not fit ends the draw.
+        seed: Of the draw.
+    """
     names, group_of_row = np.unique(groups, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(names))
     num_before = np.cumsum(np.bincount(group_of_row)[order])

@@ -55,7 +55,14 @@ OPTIMIZERS: dict[Optimizer, Callable[..., keras.optimizers.Optimizer]] = {
 
 
 def make_optimizer(candidate: Candidate, rate: float, steps_per_epoch: int, num_epochs: int) -> keras.optimizers.Optimizer:
-    """The candidate's optimiser for one phase, whose learning rate peaks at `rate`."""
+    """The candidate's optimiser for one phase.
+
+    Args:
+        candidate: Says which, and by which schedule.
+        rate: At which the learning rate peaks.
+        steps_per_epoch: Batches.
+        num_epochs: Of the phase.
+    """
     optimizer = OPTIMIZERS[candidate.optimizer](
         learning_rate=SCHEDULES[candidate.schedule](rate, steps_per_epoch, num_epochs),
         weight_decay=candidate.weight_decay or None,

@@ -14,7 +14,7 @@ from components.common import tracking
 from components.common.cli import DatasetOption, JobOption, OutOption, RecipeOption, ViewsOption
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError, StoppedError, UnreachableError
-from components.common.inputs import deliver_failure
+from components.common.outcomes import deliver_failure
 from components.common.progress import say
 from components.common.recipe import load_recipe
 from components.common.step import execute

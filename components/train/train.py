@@ -17,6 +17,7 @@ from tensorboard.summary import Writer
 from components.common.candidate import OUT_OF_FOLD, Candidate, Mode
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
+from components.common.files import CANDIDATE_FILE
 from components.common.progress import say
 from components.common.recipe import Recipe
 from components.common.store import Record
@@ -62,17 +63,13 @@ def train(
         predicted = predict_out_of_fold(dataset, views, recipe, candidate, fitted.params, calibration.temperature)
         predicted.to_parquet(folder / OUT_OF_FOLD, index=False)
     network.save(folder / "model.keras")
-    validation = dataset.images("validation")
     try:
-        difference = export_and_compare(network, folder / MODEL_FILE, validation[:_NUM_PARITY_IMAGES])
+        exported = _export(network, dataset, candidate, folder)
     except PawflowError:
         # What was trained is of no use, so nobody should continue from it.
         if checkpoints:
             checkpoints.clear()
         raise
-    say(f"ONNX agrees with Keras to {difference:.1e} on {min(len(validation), _NUM_PARITY_IMAGES)} validation images")
-    if candidate.int8:
-        quantize(folder / MODEL_FILE, folder / INT8_FILE, sample_for_calibration(dataset))
     (folder / "history.json").write_text(json.dumps(fitted.history, indent=1))
     card = ModelCard(
         classes=tuple(dataset.classes),
@@ -85,21 +82,30 @@ def train(
         temperature=calibration.temperature,
     )
     card.write(folder / CARD_FILE)
-    (folder / "candidate.json").write_text(candidate.model_dump_json(indent=1))
+    (folder / CANDIDATE_FILE).write_text(candidate.model_dump_json(indent=1))
     metrics = {
         "train.cpu_seconds": fitted.cpu_seconds,
         "train.seconds": fitted.seconds,
         "train.gpu_seconds": fitted.gpu_seconds,
-        "onnx_difference": difference,
         "num_parameters": float(network.count_params()),
-        "onnx_bytes": float((folder / MODEL_FILE).stat().st_size),
+        **exported,
         **calibration.metrics,
     }
-    if candidate.int8:
-        metrics |= compare_labels(folder / MODEL_FILE, folder / INT8_FILE, validation)
     params = {**candidate.model_dump(mode="json"), **fitted.params, "dataset_digest": dataset.digest}
     figures = [path.name for path in sorted(folder.iterdir())]
     return Record(params=params, metrics=metrics, curves=fitted.history, figures=figures)
+
+
+def _export(network: keras.Model, dataset: Dataset, candidate: Candidate, folder: Path) -> dict[str, float]:
+    """Write the network in ONNX, and in 8 bits if the candidate asks for it; returns what is to be known of both."""
+    validation, exact = dataset.images("validation"), folder / MODEL_FILE
+    difference = export_and_compare(network, exact, validation[:_NUM_PARITY_IMAGES])
+    say(f"ONNX agrees with Keras to {difference:.1e} on {min(len(validation), _NUM_PARITY_IMAGES)} validation images")
+    metrics = {"onnx_difference": difference, "onnx_bytes": float(exact.stat().st_size)}
+    if candidate.int8:
+        quantize(exact, folder / INT8_FILE, sample_for_calibration(dataset))
+        metrics |= compare_labels(exact, folder / INT8_FILE, validation)
+    return metrics
 
 
 def _fit_frozen(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, checkpoints: Checkpoints | None) -> Fitted:

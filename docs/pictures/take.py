@@ -19,7 +19,7 @@ from typing import Any
 import requests
 from playwright.sync_api import sync_playwright
 
-from components.common import tracking
+from components.common import tracking_store
 from components.common.store import home
 
 FOLDER = Path(__file__).parent
@@ -33,7 +33,7 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not evaluations or not chromium:
         sys.exit("needs a finished run of the recipe sample (`make run`) and Chromium on this machine")
-    tracking.configure()
+    tracking_store.configure()
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
         browser = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         window = browser.new_context(viewport={"width": 1500, "height": 900}).new_page()

@@ -36,10 +36,10 @@ _SCRIPTS = """
 verdict. A verdict that says no is no failure of the run, so ask for it:
 
 ```text
-python -m pipeline run --recipe mine.yaml --quiet --json > verdict.json && jq --exit-status .promoted verdict.json
+python -m pipeline run --recipe mine.yaml --quiet --json > verdict.json && jq --exit-status .promote verdict.json
 ```
 
-gives `model`, `version`, `candidate`, `promoted`, `verdict` (the sentence), `folder` and `seconds`.
+gives `model`, `version`, `candidate`, `promote`, `verdict` (the sentence), `folder` and `seconds`.
 """
 
 

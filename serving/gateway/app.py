@@ -1,7 +1,7 @@
-"""The gateway: photos in over HTTP, answers out, from models that run in this process.
+"""The gateway over HTTP: photos in, answers out, from models that run in this process.
 
-In: a fleet of models and the settings. Out: an ASGI application. Routes read their bodies themselves, within limits, and compute in the
-threads of one queue; what a caller can get wrong is answered with a status and a sentence.
+In: a fleet of models and the settings. Out: an ASGI application. Routes read their bodies themselves, within limits, and leave the rest to
+`gateway.py`; what a caller can get wrong is answered with a status and a sentence.
 """
 
 from __future__ import annotations
@@ -9,118 +9,32 @@ from __future__ import annotations
 import asyncio
 import hmac
 import importlib.metadata
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi import Path as PathParameter
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.security import APIKeyHeader
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from serving.admission import ComputeQueue
 from serving.drift import FEWEST, WINDOW
 from serving.gateway import schemas
-from serving.gateway.bodies import BodyReader, Photo, WrongTypeError, parse_envelope, parse_form
-from serving.gateway.flagging import Flag, FlaggedPhotos, read_flag
+from serving.gateway.bodies import WrongTypeError, parse_envelope, parse_form
 from serving.gateway.fleet import Fleet
-from serving.gateway.monitoring import DriftCollector
-from serving.gateway.observing import Metrics, Observer, log
+from serving.gateway.gateway import Gateway
+from serving.gateway.observing import Observer
 from serving.gateway.settings import Settings
 from serving.gateway.sources import CHAMPION, Version
-from serving.images import UnreadableImageError
-from serving.options import Options, RequestError
-from serving.predictor import Examined
+from serving.options import Options
 
 _PAGE = Path(__file__).parent / "page"
 
 VersionName = Annotated[str, PathParameter(description="an alias or the number of a version", examples=["champion"])]
-
-
-class Gateway:
-    """What the routes share."""
-
-    def __init__(self, fleet: Fleet, settings: Settings) -> None:
-        """Put the parts together; nothing is loaded or started yet."""
-        self.fleet = fleet
-        self.settings = settings
-        self.queue = ComputeQueue(settings.num_threads, settings.max_waiting)
-        self.reader = BodyReader(settings)
-        self.metrics = Metrics(lambda: self.queue.num_admitted, lambda: self.reader.num_buffered)
-        self.metrics.registry.register(DriftCollector(lambda: {one.number: one.watch for one in fleet.leaders.values()}))
-        self.flagged = FlaggedPhotos(settings.flagged, settings.max_flagged, settings.max_flagged_bytes) if settings.flagged else None
-
-    @asynccontextmanager
-    async def run(self) -> AsyncIterator[None]:
-        """Load the models, then follow the registry until the block ends."""
-        await self._refresh()
-        poller = asyncio.create_task(self._follow())
-        try:
-            yield
-        finally:
-            poller.cancel()
-            with suppress(asyncio.CancelledError):
-                await poller
-            self.queue.close()
-
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.poll_seconds)
-            await self._refresh()
-
-    async def _refresh(self) -> None:
-        before = self.fleet.problem
-        changed = await asyncio.to_thread(self.fleet.refresh)
-        self.metrics.healthy.set(not self.fleet.problem)
-        if self.fleet.problem and self.fleet.problem != before:
-            log.warning(self.fleet.problem)
-        if changed:
-            self.metrics.reloads.inc()
-            self.metrics.versions.clear()
-            for alias, version in self.fleet.leaders.items():
-                self.metrics.versions.labels(self.fleet.source.model, alias, version.number, version.precision).set(1)
-                log.info("serving", extra={"fields": {"model": self.fleet.source.model, "alias": alias, "version": version.number}})
-
-    async def find(self, name: str) -> Version:
-        """The version to ask; one that is not loaded yet is loaded outside the compute threads."""
-        if name == CHAMPION and CHAMPION not in self.fleet.leaders:
-            raise schemas.NotReadyError(f"no model can answer yet: {self.fleet.problem}")
-        version = self.fleet.find(name)
-        return version if version is not None else await asyncio.to_thread(self.fleet.load, name)
-
-    async def answer(self, name: str, photos: Sequence[Photo], options: Options) -> Response:
-        """Classify the photos of one admitted request, one after the other."""
-        if not photos:
-            raise RequestError("no photo arrived; expected at least one")
-        version = await self.find(name)
-        return JSONResponse({"predictions": [await self._classify(version, row, photo, options) for row, photo in enumerate(photos)]})
-
-    async def _classify(self, version: Version, row: int, photo: Photo, options: Options) -> dict[str, Any]:
-        def compute() -> Examined:
-            if isinstance(photo, RequestError):
-                raise photo
-            started = time.perf_counter()
-            examined = version.predictor.examine(bytes(photo), options)
-            self.metrics.photo_seconds.labels(version.number).observe(time.perf_counter() - started)
-            return examined
-
-        try:
-            # For each photo, because under load each waits its turn behind the photos of others.
-            async with asyncio.timeout(self.settings.answer_seconds):
-                examined = await asyncio.wrap_future(self.queue.submit(compute))
-        except (UnreadableImageError, RequestError) as error:
-            self.metrics.unreadable.inc()
-            if options.on_error == "report":
-                return {"error": str(error)}
-            raise RequestError(f"photo {row}: {error}") from None
-        version.watch.note(examined)
-        self.metrics.note_answer(examined)
-        return examined.answer
 
 
 async def _explain(_: Request, error: Exception) -> Response:
@@ -220,22 +134,10 @@ def _add_predictions(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> N
     @app.post("/flag", response_model=schemas.Flagged, status_code=201, openapi_extra={"requestBody": schemas.FLAG}, **shared)
     async def flag(request: Request) -> Response:
         """Keep a photo that was misjudged, with its owner's consent, for the labels of the next run."""
-        if gateway.flagged is None:
-            raise schemas.ForbiddenError("this server keeps no photos")
-        keep = gateway.flagged.keep
+        gateway.require_flagging()
         async with gateway.reader.read(request) as body:
             with gateway.queue.admit():
-                form = await parse_form(body, request.headers, 1)
-                version = await gateway.find(form.fields.get("version", CHAMPION))
-                label = read_flag(form.fields, version.predictor.card.classes)
-                if not form.photos or not isinstance(form.photos[0], bytes):
-                    raise RequestError("no photo arrived; expected one as the field `image`")
-                photo = form.photos[0]
-
-                def store() -> str:
-                    return keep(photo, Flag(label, gateway.fleet.source.model, version.predictor.predict(photo)))
-
-                return JSONResponse({"sha256": await asyncio.wrap_future(gateway.queue.submit(store))}, 201)
+                return JSONResponse({"sha256": await gateway.flag(await parse_form(body, request.headers, 1))}, 201)
 
 
 def _add_information(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> None:
@@ -252,7 +154,7 @@ def _add_information(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> N
     async def drift() -> dict[str, Any]:
         """What each leading version has answered since it was loaded, and how far the photos have moved from those it was judged on."""
         versions = [
-            {"alias": alias, "version": version.number, **version.watch.describe()} for alias, version in gateway.fleet.leaders.items()
+            {"alias": alias, "version": version.number, **version.tally.describe()} for alias, version in gateway.fleet.leaders.items()
         ]
         return {"model": gateway.fleet.source.model, "window": WINDOW, "fewest": FEWEST, "versions": versions}
 
@@ -273,14 +175,19 @@ def _add_information(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> N
         return Response(generate_latest(gateway.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     for path, name in (("/", "index"), ("/docs", "docs"), ("/monitor", "monitor")):
-        app.add_api_route(path, _page(name), include_in_schema=False)
+        app.add_api_route(path, _serve_page(name), include_in_schema=False)
 
     app.mount("/page", StaticFiles(directory=_PAGE), name="page")
 
 
-def _page(name: str) -> Callable[[], Awaitable[Response]]:
+def _serve_page(name: str) -> Callable[[], Awaitable[Response]]:
+    """A page with the parts that all share in the places of the comments that name them."""
+    text = (_PAGE / f"{name}.html").read_text()
+    for part in ("head", "brand", "key"):
+        text = text.replace(f"<!-- {part} -->", (_PAGE / f"{part}.html").read_text().strip())
+
     async def page() -> Response:
-        return FileResponse(_PAGE / f"{name}.html", headers={"cache-control": "no-cache"})
+        return HTMLResponse(text, headers={"cache-control": "no-cache"})
 
     return page
 

@@ -1,7 +1,6 @@
-"""What the gateway says about itself: one JSON line for each request, and Prometheus metrics. Neither holds anything of a photo.
+"""What the gateway says of each request: one JSON line on standard error, and a count. Neither holds anything of a photo.
 
-In: every request, through a middleware that also turns an unforeseen error into a clean answer. Out: log lines on standard error, and
-the text of `/metrics`.
+In: every request, through a middleware that also sends the security headers and turns an unforeseen error into a clean answer.
 """
 
 from __future__ import annotations
@@ -10,17 +9,14 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.gateway.monitoring import PROBABILITY_BINS
-from serving.predictor import Examined
+from serving.gateway.metrics import Metrics
 
 log = logging.getLogger("pawflow.gateway")
 
@@ -58,46 +54,6 @@ def configure_logging() -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("uvicorn.access").disabled = True
-
-
-class Metrics:
-    """The gateway's own Prometheus registry."""
-
-    def __init__(self, num_admitted: Callable[[], int], num_buffered: Callable[[], int]) -> None:
-        """Take the functions that tell what is going on right now."""
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        names = ("method", "route", "status")
-        self.requests = Counter("pawflow_requests", "Requests answered", names, registry=self.registry)
-        self.seconds = Histogram("pawflow_request_seconds", "From first byte to last", ("route",), registry=self.registry)
-        self.photo_seconds = Histogram(
-            "pawflow_photo_seconds",
-            "Computing one photo: decoding and the network",
-            ("version",),
-            buckets=(0.002, 0.004, 0.006, 0.008, 0.012, 0.016, 0.024, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024),
-            registry=self.registry,
-        )
-        self.answers = Counter("pawflow_answers", "Photos classified", ("version", "label", "not_sure"), registry=self.registry)
-        self.probability = Histogram(
-            "pawflow_answer_probability", "Of the label", ("version",), buckets=PROBABILITY_BINS, registry=self.registry
-        )
-        self.unreadable = Counter("pawflow_unreadable_photos", "Photos that could not be decoded", registry=self.registry)
-        self.reloads = Counter("pawflow_reloads", "Times that a leading version changed", registry=self.registry)
-        self.versions = Gauge(
-            "pawflow_version_info", "Versions that lead", ("model", "alias", "version", "precision"), registry=self.registry
-        )
-        self.healthy = Gauge("pawflow_registry_up", "Whether the registry was read at the last try", registry=self.registry)
-        Gauge("pawflow_admitted_requests", "Computing or waiting to", registry=self.registry).set_function(num_admitted)
-        Gauge("pawflow_buffered_bytes", "Held of requests that are being read or answered", registry=self.registry).set_function(
-            num_buffered
-        )
-
-    def note_answer(self, examined: Examined) -> None:
-        """Count what was said of one photo."""
-        answer, version = examined.answer, examined.answer["model_version"]
-        self.answers.labels(version, answer["label"], str(examined.not_sure).lower()).inc()
-        self.probability.labels(version).observe(answer["probability"])
 
 
 class Observer:

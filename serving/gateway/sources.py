@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from serving.drift import Reference
-from serving.gateway.monitoring import Watch
+from serving.gateway.tally import Tally
 from serving.predictor import CARD_FILE, INT8_FILE, MAX_DECODING_MEMORY, MODEL_FILE, SERVE_TAG, Predictor
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -37,14 +37,14 @@ class Version:
         created: When it was registered, ISO 8601, UTC.
         precision: `float32` or `int8`.
         predictor: Answers.
-        watch: Counts what it answers; new whenever the version is loaded.
+        tally: Counts what it answers; new whenever the version is loaded.
     """
 
     number: str
     created: str
     precision: str
     predictor: Predictor
-    watch: Watch
+    tally: Tally
 
 
 class Source(Protocol):
@@ -155,8 +155,8 @@ def _load(folder: Path, number: str, created: float, *, int8: bool) -> Version:
     use_int8 = int8 and (folder / INT8_FILE).is_file()
     predictor = Predictor(folder, number, int8=use_int8, max_memory=MAX_DECODING_MEMORY)
     moment = datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds")
-    watch = Watch(predictor.card.classes, Reference.read(folder))
-    return Version(number, moment, "int8" if use_int8 else "float32", predictor, watch)
+    tally = Tally(predictor.card.classes, Reference.read(folder))
+    return Version(number, moment, "int8" if use_int8 else "float32", predictor, tally)
 
 
 def _digest(path: Path) -> str:

@@ -1,22 +1,16 @@
-"""What the documents tell people to type, and running it: commands stand in `sh` blocks, whatever else in blocks of another language."""
+"""What the documents tell people to type: commands stand in `sh` blocks, whatever else in blocks of another language."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import signal
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.processes import ROOT
+
 #: Every document of the project, by its path.
 DOCUMENTS = sorted(
     {
@@ -28,10 +22,6 @@ DOCUMENTS = sorted(
         ),
     }
 )
-#: What starts a server, and the port that it listens on.
-_SERVERS = {"make serve": 5001, "make web": 5002}
-#: Seconds until a server listens, and for one command, on a machine that is busy with much else.
-_PATIENCE, _LONGEST = 240.0, 1500.0
 
 
 def read_blocks(document: str) -> list[tuple[str, str]]:
@@ -76,76 +66,6 @@ def parse(command: Any, arguments: list[str]) -> dict[str, Any]:
         assert name in command.commands, name
         command = command.commands[name]
     return dict(command.make_context("command", list(arguments)).params)
-
-
-class Workspace:
-    """A folder in which a document's commands run one after another, as in a clone of the project that has been set up."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / ".venv").symlink_to(sys.prefix)
-        (folder / "infra").symlink_to(ROOT / "infra")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PAWFLOW"))}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
-        self.environment = {**inherited, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "160", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        self._ports: dict[int, int] = {}
-        self._servers: list[subprocess.Popen[Any]] = []
-
-    def follow(self, document: str, changes: Mapping[str, str]) -> dict[str, str]:
-        """Run those commands of a document that are keys of `changes`, changed as it says, and return what each printed."""
-        return {command: self.run(changes[command] or command) for command in read_commands(document) if command in changes}
-
-    def run(self, command: str) -> str:
-        """Run one command; one that starts a server returns once that listens, on a free port which later commands then use."""
-        port = next((port for start, port in _SERVERS.items() if command.startswith(start)), None)
-        command = expand_make(command) if command.startswith("make ") else command
-        if port:
-            return self._serve(command, port)
-        for written, used in self._ports.items():
-            command = command.replace(f"127.0.0.1:{written}", f"127.0.0.1:{used}")
-        with self._start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-            try:
-                said, _ = process.communicate(timeout=_LONGEST)
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-        assert process.returncode == 0, f"{command}\n{said}"
-        return str(said)
-
-    def _start(self, command: str, **options: Any) -> subprocess.Popen[Any]:
-        return subprocess.Popen(["bash", "-c", command], cwd=self.folder, env=self.environment, start_new_session=True, **options)
-
-    def _serve(self, command: str, port: int) -> str:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._ports[port] = free.getsockname()[1]
-        command = f"exec {re.sub(r' --port [0-9]+', '', command)} --port {self._ports[port]}"
-        server = self._start(command)
-        self._servers.append(server)
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            assert server.poll() is None, f"{command} ended"
-            assert time.monotonic() < deadline, f"{command} does not listen"
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self._ports[port])) == 0:
-                    return ""
-            time.sleep(0.2)
-
-    def close(self) -> None:
-        """End the servers."""
-        for server in self._servers:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(20)
-
-
-@contextmanager
-def workspace(folder: Path) -> Iterator[Workspace]:
-    """A workspace whose servers end with the block."""
-    made = Workspace(folder)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def read_answers(said: Mapping[str, str]) -> list[dict[str, Any]]:

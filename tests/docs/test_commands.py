@@ -15,7 +15,9 @@ import typer
 from components.download.sources.sample import write_archive
 from pipeline.__main__ import app
 from pipeline.catalog import find_recipe, list_recipes
-from tests.docs.reading import DOCUMENTS, ROOT, expand_make, parse, read_answers, read_commands, workspace
+from tests.docs.clone import Clone
+from tests.docs.reading import DOCUMENTS, expand_make, parse, read_answers, read_commands
+from tests.processes import ROOT
 
 README = "README.md"
 PIPELINE = ".venv/bin/python -m pipeline"
@@ -150,8 +152,8 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     write_archive("dogs-vs-cats", tmp_path / "drawn.zip", num_images=24, seed=5)
     with zipfile.ZipFile(tmp_path / "drawn.zip") as outer, outer.open("train.zip") as inner, zipfile.ZipFile(inner) as train:
         (tmp_path / "photo.jpg").write_bytes(train.read("train/cat.1.jpg"))
-    with workspace(tmp_path) as place:
-        said = place.follow(README, RUN)
+    with Clone(tmp_path) as clone:
+        said = clone.follow(README, RUN)
     assert said.keys() == RUN.keys()
     assert "Verdict: promoted" in said["make run"]
     assert said[f"{PIPELINE} run --recipe sample --smoke"].startswith("Verdict: kept the champion"), "--quiet says nothing before it"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.reading import ROOT, read_blocks
+from tests.docs.reading import read_blocks
+from tests.processes import ROOT
 
 CONVENTIONS = (
     "tests/conventions/test_layout.py",

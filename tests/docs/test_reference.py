@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.docs.reading import ROOT
+from tests.processes import ROOT
 
 
 @pytest.mark.parametrize(("script", "made"), [("recipes", "recipes.md"), ("cli", "cli.md"), ("flow", "pictures/flow.svg")])

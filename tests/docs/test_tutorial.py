@@ -13,7 +13,8 @@ import pytest
 
 from components.common.recipe import parse_recipe
 from components.fuse.layouts import read_entries
-from tests.docs.reading import read_answers, read_blocks, read_commands, workspace
+from tests.docs.clone import Clone
+from tests.docs.reading import read_answers, read_blocks, read_commands
 
 TUTORIAL = "docs/tutorial.md"
 
@@ -22,8 +23,8 @@ TUTORIAL = "docs/tutorial.md"
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
 def test_the_tutorial_leads_to_an_answer(tmp_path: Path) -> None:
     commands = read_commands(TUTORIAL)
-    with workspace(tmp_path) as place:
-        said = place.follow(TUTORIAL, dict.fromkeys(commands, ""))
+    with Clone(tmp_path) as clone:
+        said = clone.follow(TUTORIAL, dict.fromkeys(commands, ""))
     runs = [text for command, text in said.items() if " run " in command]
     assert len(runs) == 2
     assert "Verdict: promoted" in runs[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -28,45 +27,17 @@ import requests
 from benchmarks.common import make_environment
 from benchmarks.weights import FORMS
 from tests.load.hostile import UNFINISHED, Request, list_requests
+from tests.processes import ROOT, running_server
 from tests.serving.http import Client
 from tests.serving.registering import register
 
 pytestmark = pytest.mark.load
 
-ROOT = Path(__file__).parents[2]
 SECONDS = float(os.environ.get("PAWFLOW_LOAD_SECONDS", "120"))
 #: Where environments are kept from one call to the next.
 KEPT = os.environ.get("PAWFLOW_HOME", str(ROOT / ".pawflow"))
 NUM_CLIENTS = 64
 MODEL = "pets"
-
-
-@contextlib.contextmanager
-def running(command: list[str], address: str, log: Path, **variables: str) -> Iterator[psutil.Process]:
-    """A server while the block runs; it is asked at `address` until it answers."""
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, env={**os.environ, **variables}, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            assert process.poll() is None, log.read_text()[-2000:]
-            assert time.monotonic() < deadline, log.read_text()[-2000:]
-            with contextlib.suppress(requests.RequestException):
-                if requests.get(address, timeout=5).ok:
-                    break
-            time.sleep(0.2)
-        yield psutil.Process(process.pid)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
-
-
-def find_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -83,18 +54,18 @@ def deployed(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> I
     """The gateway with two versions of one network, and its process."""
     monkeypatch.setenv("PAWFLOW_HOME", KEPT)
     python = make_environment("gateway", "-r", str(ROOT / "requirements-serve.lock"))
-    registry, port = f"http://127.0.0.1:{find_port()}", find_port()
     store = [f"--backend-store-uri=sqlite:///{tmp_path}/served.db", f"--artifacts-destination={tmp_path}/artifacts", "--workers=1"]
-    server = [sys.executable, "-m", "mlflow", "server", *store, "--host=127.0.0.1", f"--port={registry.rpartition(':')[2]}"]
-    with running(server, f"{registry}/health", tmp_path / "registry.log"):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
+    server = [sys.executable, "-m", "mlflow", "server", *store, "--host=127.0.0.1", "--port=0"]
+    with running_server(server, tmp_path / "registry.log") as registry:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.address)
         for form, alias in zip(FORMS, ("champion", "challenger"), strict=True):
             version = register(models / form, MODEL, list_requests()[0][0].body)
             mlflow.MlflowClient().set_registered_model_alias(MODEL, alias, version)
-        gateway = [str(python), "-m", "serving.gateway", "--port", str(port), "--poll-seconds=1", "--flagged", str(tmp_path / "flagged")]
-        address = f"http://127.0.0.1:{port}"
-        with running(gateway, f"{address}/readyz", tmp_path / "gateway.log", PYTHONPATH=str(ROOT)) as process, Client(address) as client:
-            yield client, process
+        gateway = [str(python), "-m", "serving.gateway", "--port=0", "--poll-seconds=1", "--flagged", str(tmp_path / "flagged")]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with running_server(gateway, tmp_path / "gateway.log", environment) as running, Client(running.address) as client:
+            assert client.get("/readyz").ok
+            yield client, psutil.Process(running.process.pid)
 
 
 class Crowd:

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,6 @@ import requests
 from rich.console import Console as Terminal
 from typer.main import get_command
 
-from components.common import leash
 from components.common.errors import PawflowError
 from components.common.progress import MARK
 from pipeline.__main__ import EXIT_CODES, app
@@ -29,8 +25,7 @@ from pipeline.catalog import find_recipe, list_recipes
 from pipeline.console import Console
 from pipeline.versions import require_kfp
 from tests.docs.reading import parse
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import ROOT, running_server
 
 
 def run_cli(*arguments: str, module: str = "pipeline") -> subprocess.CompletedProcess[str]:
@@ -140,21 +135,6 @@ def test_a_port_that_is_taken_is_said_at_once(command: str) -> None:
 
 def test_the_ui_shows_the_store_of_this_folder(tmp_path: Path) -> None:
     mlflow.MlflowClient().create_experiment("of-this-folder")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with (tmp_path / "log").open("wb") as log:
-        server = leash.start([sys.executable, "-m", "pipeline", "ui", "--port", str(port)], stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(requests.RequestException):
-                found = requests.get(f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=9", timeout=30).json()
-                break
-            assert server.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+    with running_server([sys.executable, "-m", "pipeline", "ui", "--port", "0"], tmp_path / "log") as server:
+        found = requests.get(f"{server.address}/api/2.0/mlflow/experiments/search?max_results=9", timeout=30).json()
     assert "of-this-folder" in {experiment["name"] for experiment in found["experiments"]}

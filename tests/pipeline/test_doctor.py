@@ -2,22 +2,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import requests
 from typer.testing import CliRunner
 
-from components.common import tracking
+from components.common import tracking_store
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe, parse_recipe
 from components.train import checkpoints
@@ -26,6 +21,7 @@ from pipeline import doctor
 from pipeline.__main__ import app
 from pipeline.doctor import Finding, examine
 from tests.components.download.http_server import serving
+from tests.processes import running_server
 
 
 def find(findings: Iterator[Finding], subject: str) -> list[Finding]:
@@ -100,21 +96,9 @@ def test_the_command_fails_with_the_remedy_as_json(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_mlflow_server_that_does_not_know_its_name_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", "--allowed-hosts", "mlflow.example"]
+    command = [sys.executable, "-m", "mlflow", "server", "--port", "0", "--workers", "1", "--allowed-hosts", "mlflow.example"]
     command += ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--no-serve-artifacts"]
-    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) as server:
-        try:
-            deadline = time.monotonic() + 120
-            while time.monotonic() < deadline:
-                try:
-                    requests.get(f"http://127.0.0.1:{port}/health", timeout=5)
-                    break
-                except requests.RequestException:
-                    time.sleep(0.3)
-            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-            with pytest.raises(PawflowError, match=rf"refuses \(status 403\).*--allowed-hosts 127.0.0.1:{port}"):
-                tracking.require_server()
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
+    with running_server(command, tmp_path / "log") as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+        with pytest.raises(PawflowError, match=rf"refuses \(status 403\).*--allowed-hosts {server.address.removeprefix('http://')}"):
+            tracking_store.require_server()

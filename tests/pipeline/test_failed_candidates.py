@@ -10,20 +10,16 @@ import mlflow
 import pandas as pd
 import pytest
 
+from tests.conftest import SMALL_DATA
 from tests.pipeline.workspace import Workspace
 
 pytestmark = pytest.mark.pipeline
 
-RECIPE = """
+RECIPE = (
+    SMALL_DATA
+    + """
 name: doubtful
 model: doubtful
-seed: 2
-image_size: 32
-sources:
-  archives:
-    - {name: dogs-vs-cats, provider: sample, layout: dogs_vs_cats, num_images: 120}
-    - {name: dog-breed-identification, provider: sample, layout: dog_breeds, num_images: 60}
-split: {validation: 0.2, test: 0.25}
 augment: {views: 0}
 candidates:
   - {name: wild, architecture: simple_cnn, mode: scratch, epochs: 3, learning_rate: 1.0e+30, options: {conv_layers: 2, layer_size: 8}}
@@ -32,6 +28,7 @@ candidates:
   - {name: bare, architecture: vgg16, mode: frozen}
 gate: {floor: 0.0, min_images: 5, max_log_loss: 100.0}
 """
+)
 REASONS = {
     "wild": "candidate 'wild' diverged",
     "lost": "candidate 'lost' unfreezes from 'stage9', but no layer starts so",
@@ -101,7 +98,7 @@ def test_mlflow_has_the_reasons(told: str, workspace_of_runs: Workspace) -> None
         assert run.info.status == "FAILED"
         assert reason in run.data.tags["pawflow.failed"]
         assert reason in run.data.tags["mlflow.note.content"]
-        assert reason in runs["pipeline"].data.tags["failed_candidates"]
+        assert reason in runs["pipeline"].data.tags["pawflow.failed_candidates"]
     for name in ("pipeline", "train good", "evaluate", "register", "promote"):
         assert runs[name].info.status == "FINISHED"
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from components.common import registry, tracking
 from components.common.errors import PawflowError
+from components.common.files import VERDICT_FILE
 from components.common.recipe import Gate, Recipe
 from components.promote.promote import list_objections
 from components.register.answers import Answers
@@ -20,7 +21,7 @@ from components.register.packaging import keep_with_model, log_model, packed
 from pipeline.__main__ import app
 from tests.conftest import write_mean_model
 
-TAGS = {"verdict": "promote", "certificate": "holds", "reason": "promoted: it is better", "champion_before": "", "candidate": "cnn"}
+TAGS = {"promote": "true", "certificate": "holds", "verdict": "promoted: it is better", "champion_before": "", "candidate": "cnn"}
 
 
 def call(*arguments: str) -> str:
@@ -62,7 +63,7 @@ def keep_answers(model_id: str, folder: Path, num_wrong: int) -> None:
     probabilities = np.where((places < num_wrong)[:, np.newaxis], [0.2, 0.8], [0.8, 0.2])
     Answers(("cat", "dog"), rows.assign(clean=True), probabilities).save(folder / registry.ANSWERS_FILE)
     own = {"log_loss": 0.3, "latency_ms": 1.25, "megabytes": 2.0}
-    (folder / registry.VERDICT_FILE).write_text(json.dumps({"rule": Gate().model_dump(mode="json"), "challenger": own}))
+    (folder / VERDICT_FILE).write_text(json.dumps({"rule": Gate().model_dump(mode="json"), "challenger": own}))
     keep_with_model(model_id, folder)
 
 
@@ -93,7 +94,7 @@ def test_history_and_rollback_after_ten_promotions(add_version: Any) -> None:
 def test_what_the_rules_forbid_needs_force_and_a_reason(add_version: Any) -> None:
     add_version()
     call("promote")
-    kept = add_version(verdict="keep", reason="kept the champion: a tie")
+    kept = add_version(promote="false", verdict="kept the champion: a tie")
     for arguments in ((), ("--force",), ("--reason", "because"), ("--force", "--reason", " ")):
         with pytest.raises(PawflowError, match="does not allow a promotion: kept the champion: a tie.* give --force and --reason"):
             call("promote", kept, *arguments)
@@ -113,7 +114,7 @@ def test_what_the_rules_forbid_needs_force_and_a_reason(add_version: Any) -> Non
         (TAGS | {"champion_before": "3"}, "4", "compared with champion 3, but the champion is now 4"),
         (TAGS, "4", "compared with champion none, but the champion is now 4"),
         (TAGS | {"champion_before": "3"}, None, "compared with champion 3, but the champion is now none"),
-        (TAGS | {"verdict": "keep"}, None, "does not allow a promotion"),
+        (TAGS | {"promote": "false"}, None, "does not allow a promotion"),
         (TAGS | {"certificate": "does not hold"}, None, "no parity certificate"),
         ({}, None, "it has none"),
         (TAGS | {"rolled_back": "foxes"}, None, "rolled back: foxes"),
@@ -136,7 +137,7 @@ def test_rollback_with_nothing_to_go_back_to(add_version: Any) -> None:
 def test_reading_commands(add_version: Any, tmp_path: Path) -> None:
     add_version()
     call("promote")
-    add_version(reason="refused: [slow]", verdict="keep")
+    add_version(promote="false", verdict="refused: [slow]")
     entries = call_json("list")
     assert [(entry["version"], entry["aliases"]) for entry in entries] == [("1", ["champion"]), ("2", ["challenger"])]
     assert "refused: [slow]" in call("list")
@@ -155,6 +156,30 @@ def test_reading_commands(add_version: Any, tmp_path: Path) -> None:
     assert "McNemar" in call("compare", "2", "1")
 
 
+def test_a_verdict_can_be_read_in_80_columns(add_version: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    add_version(candidate="lite0_frozen_int8", verdict="refused: accuracy 0.5000 does not clear the floor of 0.8, as is told in a sentence")
+    listed = call("list")
+    for whole in ("tiny 1", "lite0_frozen_int8", "challenger", "refused: accuracy 0.5000 does not clear"):
+        assert whole in listed
+
+
+def test_a_version_from_before_the_prefix_is_read_like_any_other(add_version: Any) -> None:
+    version = add_version()
+    client = registry._client()
+    for name in TAGS:
+        client.delete_model_version_tag("tiny", version, f"pawflow.{name}")
+    for name, value in {**TAGS, "promote": "", "verdict": "promote", "reason": TAGS["verdict"]}.items():
+        if value:
+            client.set_model_version_tag("tiny", version, name, value)
+    client.set_model_version_tag("tiny", add_version(), "reason", "of somebody else")
+    entry, other = registry.list_versions("tiny")
+    assert (other.tags["reason"], other.tags["verdict"]) == ("of somebody else", TAGS["verdict"])
+    assert TAGS.items() - {("champion_before", "")} <= entry.tags.items()
+    call("promote", version)
+    assert registry.read_history("tiny")[0].verdict == "promoted: it is better"
+
+
 def test_an_empty_registry_says_what_to_do() -> None:
     assert "no model is registered yet" in call("list")
     assert call_json("list") == []
@@ -163,7 +188,7 @@ def test_an_empty_registry_says_what_to_do() -> None:
 
 
 def test_a_long_reason_and_a_long_verdict_fit(add_version: Any) -> None:
-    add_version(reason='"' * 9000)
+    add_version(verdict='"' * 9000)
     call("promote", "--reason", "\\ü\n\x07" * 5000)
     (event,) = registry.read_history("tiny")
     assert event.reason.startswith("\\ü \\ü")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +16,8 @@ import pytest
 import requests
 
 from components.download.sources.sample import write_archive
-from tests.pipeline.workspace import ROOT, Workspace
+from tests.pipeline.workspace import Workspace
+from tests.processes import ROOT, running_server
 
 pytestmark = pytest.mark.pipeline
 
@@ -72,7 +70,9 @@ def test_the_version_carries_its_verdict(finished: tuple[Workspace, str]) -> Non
     workspace, _ = finished
     version = workspace.client.get_model_version_by_alias(MODEL, "champion")
     assert "promoted" in str(version.description)
-    assert {"dataset_digest", "git.commit", "recipe", "candidate"} <= set(version.tags)
+    assert {f"pawflow.{name}" for name in ("dataset_digest", "git_commit", "recipe", "candidate", "promote", "verdict")} <= set(
+        version.tags
+    )
 
 
 def test_predict_answers_for_a_photo_and_names_a_bad_file(finished: tuple[Workspace, str]) -> None:
@@ -114,24 +114,9 @@ def read_photo() -> bytes:
 def endpoint(finished: tuple[Workspace, str]) -> Iterator[str]:
     """`mlflow models serve`, exactly as the README starts it."""
     workspace, _ = finished
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["mlflow", "models", "serve", "-m", f"models:/{MODEL}@champion", "--env-manager", "local", "-p", str(port)]
-    server = subprocess.Popen(command, cwd=workspace.folder, env=workspace.environment, start_new_session=True)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        deadline, is_up = time.monotonic() + 120, False
-        while not is_up:
-            assert server.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, "the server does not answer"
-            with contextlib.suppress(requests.RequestException):
-                is_up = requests.get(f"{url}/ping", timeout=5).ok
-            time.sleep(0.25)
-        yield f"{url}/invocations"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
+    command = ["mlflow", "models", "serve", "-m", f"models:/{MODEL}@champion", "--env-manager", "local", "-p", "0"]
+    with running_server(command, workspace.folder / "server.log", workspace.environment) as server:
+        yield f"{server.address}/invocations"
 
 
 def test_the_endpoint_keeps_its_contract(endpoint: str, finished: tuple[Workspace, str]) -> None:
@@ -195,7 +180,7 @@ def test_a_second_run_reuses_everything_and_a_tie_keeps_the_champion(finished: t
     assert result.stderr.count("reused in") == 7
     assert "Verdict: kept the champion" in result.stderr
     said = json.loads(result.stdout)
-    assert (said["model"], said["version"], said["promoted"]) == (MODEL, "2", False)
+    assert (said["model"], said["version"], said["promote"]) == (MODEL, "2", False)
     assert Path(said["folder"]).is_dir()
     assert (workspace.alias("champion"), workspace.alias("challenger")) == ("1", "2")
 

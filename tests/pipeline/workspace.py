@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import mlflow
 
-ROOT = Path(__file__).parents[2]
+from tests.processes import ROOT, command_environment
+
+__all__ = ["ROOT", "Workspace"]
 
 
 class Workspace:
@@ -23,11 +24,7 @@ class Workspace:
 
     def __init__(self, folder: Path, model: str) -> None:
         self.folder, self.model = folder, model
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PAWFLOW"))}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
-        # The project is found from any folder, also where it is not installed.
-        imported = os.pathsep.join(filter(None, [str(ROOT), inherited.get("PYTHONPATH", "")]))
-        self.environment = {**inherited, "PATH": path, "PYTHONPATH": imported, "COLUMNS": "160", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        self.environment = command_environment()
 
     def run(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
         """Run a Python module and wait for its end."""

@@ -32,7 +32,11 @@ def identify_folder(images: Path) -> dict[str, object]:
 
 
 def pack_folder(images: Path, name: str, folder: Path) -> Provenance:
-    """Pack the folder `images` into `<folder>/<name>.zip`."""
+    """Pack the folder `images` into `<folder>/<name>.zip`.
+
+    Raises:
+        PawflowError: It holds no file.
+    """
     files = list(list_folder(images))
     if not files:
         raise PawflowError(f"{images} holds no files; expected a folder of images for each class, or a table beside the images")

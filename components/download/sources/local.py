@@ -19,8 +19,8 @@ _KNOWN = {
         "https://www.kaggle.com/competitions/dog-breed-identification/data",
         "Kaggle competition rules; photos from ImageNet (Stanford Dogs): non-commercial research",
     ),
-    "petimages": (petimages.URL, petimages.TERMS),
-    "cifar10": (cifar10.URL, cifar10.TERMS),
+    "petimages": (petimages.ARCHIVE.url, petimages.ARCHIVE.terms),
+    "cifar10": (cifar10.ARCHIVE.url, cifar10.ARCHIVE.terms),
 }
 
 

@@ -108,7 +108,11 @@ def _encode(pixels: Pixels) -> bytes:
 
 
 def read(archive: Archive) -> Iterator[Item]:
-    """Yield the images of all batches, one batch in memory at a time, and every other file."""
+    """Yield the images of all batches, one batch in memory at a time, and every other file.
+
+    Raises:
+        PawflowError: A batch, or the list of names, is missing or damaged.
+    """
     batches = [name for name in archive.sizes if _BATCH.fullmatch(name)]
     names = next((name for name in archive.sizes if name.rsplit("/", 1)[-1] == _NAMES), None)
     if not batches or names is None:

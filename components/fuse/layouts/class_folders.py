@@ -17,7 +17,11 @@ _SHADOWS = "__MACOSX"
 
 
 def read(archive: Archive) -> Iterator[Item]:
-    """Yield every file, labelled by its folder."""
+    """Yield every file, labelled by its folder.
+
+    Raises:
+        PawflowError: No file lies in a folder.
+    """
     paths = {name: name.split("/") for name in archive.sizes}
     depth = _find_depth([parts for parts in paths.values() if parts[0] != _SHADOWS])
     if all(len(parts) <= depth + 1 for parts in paths.values()):

@@ -14,7 +14,11 @@ _TABLE = "labels.csv"
 
 
 def read(archive: Archive) -> Iterator[Item]:
-    """Yield every file but the table, then the rows of the table that have no file."""
+    """Yield every file but the table, then the rows of the table that have no file.
+
+    Raises:
+        PawflowError: The table is missing or empty.
+    """
     if _TABLE not in archive.sizes:
         raise PawflowError(f"{archive.name} holds {list_some(archive.sizes)}; expected {_TABLE}, as in Kaggle's Dog Breed Identification")
     breeds = {row["id"]: row["breed"] for _, row in read_table(archive, _TABLE, ("id", "breed")) if row["breed"]}

@@ -19,7 +19,11 @@ _LABELLED, _UNLABELLED = "train.zip", "test1.zip"
 
 
 def read(archive: Archive) -> Iterator[Item]:
-    """Yield the photos of both inner archives."""
+    """Yield the photos of both inner archives.
+
+    Raises:
+        PawflowError: It holds neither them nor photos named as theirs.
+    """
     if _LABELLED not in archive.sizes and any(_find_label(name) for name in archive.sizes):
         for name in archive.sizes:
             yield find_item(archive, name, _find_label(name))

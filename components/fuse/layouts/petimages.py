@@ -16,7 +16,11 @@ _NAME = re.compile(r"PetImages/(Cat|Dog)/[^/]+")
 
 
 def read(archive: Archive) -> Iterator[Item]:
-    """Yield every file, labelled "cat" or "dog" by its folder."""
+    """Yield every file, labelled "cat" or "dog" by its folder.
+
+    Raises:
+        PawflowError: It holds no such folder.
+    """
     matches = {name: _NAME.fullmatch(name) for name in archive.sizes}
     if not any(matches.values()):
         raise PawflowError(f"{archive.name} holds {list_some(archive.sizes)}; expected PetImages/Cat/0.jpg, as in Microsoft's zip file")

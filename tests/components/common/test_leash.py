@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from components.common import leash
+from tests.processes import ROOT, wait_until
 
 #: Starts a child that does not care about SIGTERM, and does not care itself.
 STUBBORN = """
@@ -34,13 +34,6 @@ def is_alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def wait_until(condition: object, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_command_keeps_its_output_and_its_exit_code(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         process = leash.start([sys.executable, "-c", "print('here'); raise SystemExit(3)"], stdout=log)
@@ -58,7 +51,7 @@ def test_a_signal_for_the_group_reaches_the_command() -> None:
 
 @pytest.mark.parametrize("command", [STUBBORN, STUBBORN.replace("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nignore", "ignore")])
 def test_descendants_end_when_the_starter_is_killed(command: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     starter = subprocess.Popen([sys.executable, "-c", STARTER, command], stdout=subprocess.PIPE, env=environment)
     assert starter.stdout is not None
     grandchild = int(starter.stdout.readline())

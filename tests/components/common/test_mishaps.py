@@ -110,22 +110,19 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_away_ends_the_step_with_one_sentence_and_is_not_waited_for_twice(
-    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], deserted_address: str
 ) -> None:
     with tracking.step_run("fuse", recipe, ""):
         pass
     store = os.environ["MLFLOW_TRACKING_URI"]
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
     def leave() -> None:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", deserted_address)
         mlflow.log_metric("loss", 1.0)
 
     try:
-        with pytest.raises(OutageError, match=f"the MLflow server at {address} was away"), tracking._reason_noted():
+        with pytest.raises(OutageError, match=f"the MLflow server at {deserted_address} was away"), tracking._reason_noted():
             leave()
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
         with pytest.raises(SystemExit, match="2"):

@@ -12,6 +12,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from components.common.recipe import Place, Source
 from components.common.store import home
 from components.download import fetching
 from components.download.download import download, identify
-from components.download.sources import Request, cifar10, petimages
+from components.download.sources import PROVIDERS, Provider, Request, cifar10, petimages
+from components.download.sources.http import PublishedArchive
 from tests.components.download.http_server import Server, serving
 
 
@@ -167,17 +169,17 @@ def test_all_reasons_are_given_when_no_place_serves(server: Server, tmp_path: Pa
         fetch(request, tmp_path / "out")
 
 
-@pytest.mark.parametrize("provider", [petimages, cifar10])
+@pytest.mark.parametrize(("name", "archive"), [("petimages", petimages.ARCHIVE), ("cifar10", cifar10.ARCHIVE)])
 def test_known_archives_are_fetched_from_their_publisher(
-    provider: object, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, archive: PublishedArchive, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = str(getattr(provider, "__name__", "")).rsplit(".", 1)[-1]
-    assert str(getattr(provider, "URL", "")).startswith("https://")
-    monkeypatch.setattr(provider, "URL", f"{server.url}/photos.zip")
-    monkeypatch.setattr(provider, "SHA256", hashlib.sha256(server.files["/photos.zip"]).hexdigest())
-    details = fetch(Request(Source(name=name, provider=name), None, seed=0), tmp_path / "out")
-    assert details["file"] == f"{name}.zip"
-    assert details["terms"]
+    request = Request(Source(name=name, provider=name), None, seed=0)
+    assert archive.url.startswith("https://")
+    assert PROVIDERS[name].identify(request) == {"sha256": archive.sha256}
+    here = replace(archive, url=f"{server.url}/photos.zip", sha256=hashlib.sha256(server.files["/photos.zip"]).hexdigest())
+    monkeypatch.setitem(PROVIDERS, name, Provider(here.identify, here.fetch))
+    details = fetch(request, tmp_path / "out")
+    assert (details["file"], details["terms"]) == (f"{name}.zip", archive.terms)
 
 
 SCRIPT = """

@@ -11,7 +11,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from components.common import tracking
+from components.common import tracking, tracking_store
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
 from components.common.store import Record
@@ -62,7 +62,7 @@ def test_an_injected_run_is_adopted(recipe: Recipe, monkeypatch: pytest.MonkeyPa
 def test_a_server_that_does_not_answer_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(PawflowError, match="no MLflow server answers at MLFLOW_TRACKING_URI=http://127.0.0.1:9"):
-        tracking.require_server()
+        tracking_store.require_server()
 
 
 def test_start_adopts_an_injected_run(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +106,6 @@ def test_the_load_of_the_machine_is_logged_while_asked_for(recipe: Recipe, monke
 def test_artifacts_come_through_the_server_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", raising=False)
     monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
-    tracking.configure()
+    tracking_store.configure()
     assert os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] == "false"
     assert os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"] == "true"

@@ -40,7 +40,7 @@ def test_a_model_is_started_certified_and_only_then_an_alias_points_to_it(datase
     recipe = one_candidate.model_copy(update={"gate": one_candidate.gate.model_copy(update={"margin": 0.2})})
     places = {"dataset": dataset.folder, "candidates": [evaluated.candidate], "evaluation": evaluated.evaluation}
     assert register(recipe=recipe.model_dump_json(), out=tmp_path / "verdict", **places) == "promote"  # type: ignore[arg-type]
-    assert registry.get_version("tiny", "1").tags["pawflow.serve"] == "int8"
+    assert registry.get_version("tiny", "1").tags["serve"] == "int8"
     assert registry.find_version("tiny", "challenger") == "1"
     certificate = json.loads(registry.fetch("tiny", "1", registry.CERTIFICATE_FILE).read_text())
     assert certificate["holds"]

@@ -61,7 +61,7 @@ def test_a_model_that_goes_by_the_source_is_refused(dataset: Dataset, tmp_path: 
     def decision(right: np.ndarray) -> str:
         confounding = judge_confounding(answer(told, right), told)
         challenger = Challenger({"value": 0.9, "low": 0.8, "high": 0.95, "n": 30}, 0.3, 0.69, 1.0, 1.0, 0.0, confounding)
-        return decide(challenger, None, rule).reason
+        return decide(challenger, None, rule).verdict
 
     assert "where the source gives the class away than where it does not, so the source carries the model" in decision(by_source)
     assert decision(honest).startswith("promoted")

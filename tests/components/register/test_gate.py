@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from components.common.recipe import Gate
+from components.common.recipe import Gate, parse_recipe
 from components.register.gate import Challenger, Comparison, Confounding, Gap, Slice, decide
 from components.register.statistics import Difference
+from tests.conftest import RECIPE
 
 RULE = Gate(metric="accuracy", floor=0.8, min_images=50)
 CLEAN = Confounding("none", "the files do not tell the class", num_images=200, num_clean=200, gap=None)
@@ -91,7 +92,7 @@ def test_truth_table(challenger: Challenger, comparison: Comparison | None, prom
     decision = decide(challenger, comparison, RULE)
     assert decision.promote is promote
     with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(decision.reason)
+        raise AssertionError(decision.verdict)
     assert all(check.passed for check in decision.checks) is promote
 
 
@@ -134,4 +135,12 @@ def test_every_failing_question_is_named() -> None:
     decision = decide(replace(GOOD, parity=1.0, megabytes=1e4), replace(BETTER, slowdown=9), RULE)
     assert [check.name for check in decision.checks if not check.passed] == ["parity", "size", "slowdown"]
     for said in ("differ by 1 in probability", "10000.0 MB", "9.00 times as long"):
-        assert said in decision.reason
+        assert said in decision.verdict
+
+
+@pytest.mark.parametrize(("challenger", "comparison"), [(GOOD, None), (GOOD, EQUAL), (replace(GOOD, megabytes=1e4), BETTER)])
+def test_a_verdict_by_a_loosened_gate_says_so(challenger: Challenger, comparison: Comparison | None) -> None:
+    said = "; the gate was loosened by --smoke"
+    smoke = parse_recipe(RECIPE, smoke=True).gate
+    assert decide(challenger, comparison, smoke).verdict.endswith(said)
+    assert said not in decide(challenger, comparison, RULE).verdict

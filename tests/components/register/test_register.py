@@ -15,10 +15,11 @@ import pytest
 from components.common import registry, tracking
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
+from components.common.files import PREDICTIONS_FILE
 from components.common.recipe import Recipe
 from components.common.registry import ServedModel
 from components.promote.run import run as promote
-from components.register.answers import PREDICTIONS_FILE, ask, read_predictions
+from components.register.answers import ask, read_predictions
 from components.register.certificate import Certificate, pick_golden_photos
 from components.register.confounding import find_clean
 from components.register.model_card import write_card
@@ -77,7 +78,7 @@ def test_images_that_the_champion_was_trained_on_are_left_out(
     assert (part.num_images, part.num_left_out) == (10, len(hashes) - 10)
     none = judge_candidate(better, ServedModel("1", worse.candidate, frozenset(hashes)), dataset, one_candidate)[0]
     assert not none.decision.promote
-    assert "refused: only 0 test images are new to the champion" in none.decision.reason
+    assert "refused: only 0 test images are new to the champion" in none.decision.verdict
 
 
 def test_a_model_that_answers_nan_is_refused(dataset: Dataset, rivals: tuple[Evaluated, Evaluated], one_candidate: Recipe) -> None:
@@ -89,7 +90,7 @@ def test_a_model_that_answers_nan_is_refused(dataset: Dataset, rivals: tuple[Eva
     for champion in (None, ServedModel("1", worse.candidate, frozenset())):
         judgement = judge(better.candidate, form, champion, CERTIFICATE, dataset, one_candidate)
         assert not judgement.decision.promote
-        assert "accuracy of the challenger is not a number" in judgement.decision.reason
+        assert "accuracy of the challenger is not a number" in judgement.decision.verdict
 
 
 def test_a_champion_of_other_classes_is_not_compared(dataset: Dataset, tmp_path: Path) -> None:
@@ -127,8 +128,8 @@ def test_versions_aliases_and_verdicts(
 
     champion = registry.get_version("tiny", "3")
     assert champion.tags["dataset_digest"] == dataset.digest
-    assert champion.tags["verdict"] == "promote"
-    assert champion.tags["pawflow.serve"] == "float32"
+    assert champion.tags["promote"] == "true"
+    assert champion.tags["serve"] == "float32"
     assert json.loads(registry.fetch("tiny", "3", registry.CERTIFICATE_FILE).read_text())["holds"]
     check_the_model_card(champion)
     check_the_registered_model(dataset)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 from pathlib import Path
 
 import mlflow
@@ -15,7 +14,7 @@ import pytest
 from components.common.candidate import Candidate
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
-from components.common.inputs import find_candidates
+from components.common.outcomes import find_outcomes
 from components.common.recipe import Recipe
 from components.common.store import home
 from components.train import epochs
@@ -66,13 +65,11 @@ def test_a_stopped_step_continues_and_leaves_no_checkpoints(
 
 
 def test_a_store_that_is_away_is_no_failure_of_the_candidate(
-    dataset: Dataset, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deserted_address: str
 ) -> None:
     candidate = Candidate(name="one", architecture="simple_cnn", mode="scratch", epochs=1)
     folder = deliver(dataset, tmp_path / "dataset")
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{unused.getsockname()[1]}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", deserted_address)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "some-key")
     monkeypatch.setenv("PAWFLOW_CHECKPOINTS", "s3://bucket/checkpoints")
@@ -101,7 +98,7 @@ def test_a_diverged_candidate_is_a_result_that_leaves_no_checkpoint(
     assert not list((home() / "checkpoints").rglob("*.npz"))
     assert {path.name for path in out.iterdir()} == {"artifact.json", "candidate.json", "failed.json"}
     with pytest.raises(PawflowError, match="no candidate could be trained. wild failed: .*diverged"):
-        find_candidates([out], recipe.model_copy(update={"candidates": (wild,)}))
+        find_outcomes([out], recipe.model_copy(update={"candidates": (wild,)}))
     # By hand nobody goes on without it.
     with pytest.raises(PawflowError, match="diverged"):
         train("")

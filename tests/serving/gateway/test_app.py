@@ -258,6 +258,16 @@ def test_another_site_cannot_post_through_a_visitors_browser(gateway: Client) ->
     assert gateway.post("/predict", data=BRIGHT, headers={"sec-fetch-site": "same-origin"}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/docs", "/monitor"])
+def test_a_page_has_the_parts_that_all_share(path: str, gateway: Client) -> None:
+    page = gateway.get(path)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["cache-control"] == "no-cache"
+    assert page.text.count('<link rel="stylesheet" href="page/style.css">') == page.text.count('<p class="brand">') == 1
+    assert ('<dialog id="key"' in page.text) == (path != "/docs")
+    assert "<!--" not in page.text
+
+
 @pytest.mark.parametrize("path", ["/", "/monitor", "/page/app.js", "/models", "/nothing"])
 def test_a_browser_may_load_and_run_nothing_from_elsewhere(gateway: Client, path: str) -> None:
     headers = gateway.get(path).headers

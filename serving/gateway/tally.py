@@ -1,19 +1,15 @@
 """What one version has answered since it was loaded, and how far the photos have moved from those that it was judged on.
 
-In: each photo's answer and measures. Out: counts for `/drift` and for Prometheus. Numbers alone are kept, of constant size; a version
-that is loaded again begins anew, and a restart forgets everything that Prometheus has not fetched.
+In: each photo's answer and measures. Out: counts for `/drift`, and the drift of which Prometheus is told. Numbers alone are kept, of
+constant size; a version that is loaded again begins anew, and a restart forgets everything that Prometheus has not fetched.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
-
-from prometheus_client import Metric
-from prometheus_client.core import GaugeMetricFamily
 
 from serving.drift import MEASURES, Drift, Reference, Window
 from serving.predictor import Examined
@@ -22,7 +18,7 @@ from serving.predictor import Examined
 PROBABILITY_BINS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
 
 
-class Watch:
+class Tally:
     """Counts for one version. Not safe to use from several threads: the gateway counts in its event loop."""
 
     def __init__(self, classes: tuple[str, ...], reference: Reference | None) -> None:
@@ -33,7 +29,7 @@ class Watch:
         self._probabilities = [0] * len(PROBABILITY_BINS)
         self._window = Window(reference) if reference else None
 
-    def note(self, examined: Examined) -> None:
+    def add(self, examined: Examined) -> None:
         """Count one photo."""
         answer = examined.answer
         self._labels[answer["label"]] += 1
@@ -64,23 +60,3 @@ class Watch:
             "recent_photos": self.num_recent,
             "measures": [{"name": name, "what": MEASURES[name], **asdict(drift)} for name, drift in self.compare().items()],
         }
-
-
-class DriftCollector:
-    """Computes the indices when Prometheus asks, and not before."""
-
-    def __init__(self, watches: Callable[[], Mapping[str, Watch]]) -> None:
-        """Take the function that tells which versions are watched now, by number."""
-        self._watches = watches
-
-    def collect(self) -> Iterable[Metric]:
-        """See `prometheus_client.registry.Collector`."""
-        index = GaugeMetricFamily("pawflow_drift", "Population stability index of late", labels=("version", "measure"))
-        limit = GaugeMetricFamily("pawflow_drift_limit", "Above it, it counts as moved", labels=("version", "measure"))
-        recent = GaugeMetricFamily("pawflow_drift_photos", "Photos that the index is about", labels=("version",))
-        for version, watch in self._watches().items():
-            recent.add_metric([version], watch.num_recent)
-            for name, drift in watch.compare().items():
-                index.add_metric([version, name], drift.index)
-                limit.add_metric([version, name], drift.limit)
-        return index, limit, recent

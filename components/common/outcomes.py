@@ -1,6 +1,7 @@
-"""Finding what earlier steps wrote, for steps that take several of one kind.
+"""What became of each candidate, between the step that trains them and those that go on with them.
 
-Kubeflow passes a folder for each; a person, or `mlflow run`, whose parameters are single values, may pass the folder that holds them.
+In: folders that the train step wrote; of a candidate that could not be trained, one with the reason. Out: those that can be judged, and
+why the others cannot.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from pathlib import Path
 
 from components.common.candidate import Candidate
 from components.common.errors import PawflowError
+from components.common.files import CANDIDATE_FILE, FAILURE_FILE
 from components.common.recipe import Recipe
-from components.common.store import Record, deliver, seal
-
-_CANDIDATE, _FAILURE = "candidate.json", "failed.json"
+from components.common.store import Record, deliver, find_outputs, seal
 
 
 @dataclass(frozen=True)
-class Outputs:
+class Outcomes:
     """Outputs of the train step, both by candidate and in the recipe's order.
 
     Attributes:
@@ -32,42 +32,29 @@ class Outputs:
     failed: dict[str, str]
 
 
-def find_outputs(folders: Iterable[Path], marker: str, step: str) -> list[Path]:
-    """Folders that hold the file `marker`: those given, or what lies directly in them.
-
-    Raises:
-        PawflowError: A folder holds none.
-    """
-    found = []
-    for folder in folders:
-        inside = [folder] if (folder / marker).is_file() else sorted(path.parent for path in folder.glob(f"*/{marker}"))
-        if not inside:
-            raise PawflowError(f"{folder} holds no {marker}; expected the output folder of a {step} step, or a folder of such folders")
-        found += inside
-    return found
-
-
-def find_candidates(folders: Iterable[Path], recipe: Recipe) -> Outputs:
+def find_outcomes(folders: Iterable[Path], recipe: Recipe) -> Outcomes:
     """What became of each of the recipe's candidates.
 
     Raises:
         PawflowError: They are not exactly the recipe's candidates, or all of them failed.
     """
-    found = {json.loads((folder / _CANDIDATE).read_text())["name"]: folder for folder in find_outputs(folders, _CANDIDATE, "train")}
+    found = {json.loads((folder / CANDIDATE_FILE).read_text())["name"]: folder for folder in find_outputs(folders, CANDIDATE_FILE, "train")}
     names = [candidate.name for candidate in recipe.candidates]
     if set(found) != set(names):
         raise PawflowError(f"the folders hold the candidates {sorted(found)}, but recipe {recipe.name} has {sorted(names)}")
-    failed = {name: json.loads((found[name] / _FAILURE).read_text())["reason"] for name in names if (found[name] / _FAILURE).is_file()}
+    failed = {
+        name: json.loads((found[name] / FAILURE_FILE).read_text())["reason"] for name in names if (found[name] / FAILURE_FILE).is_file()
+    }
     if len(failed) == len(names):
         raise PawflowError("no candidate could be trained. " + ". ".join(f"{name} failed: {reason}" for name, reason in failed.items()))
-    return Outputs({name: found[name] for name in names if name not in failed}, failed)
+    return Outcomes({name: found[name] for name in names if name not in failed}, failed)
 
 
 def deliver_failure(candidate: Candidate, reason: str, destination: Path) -> None:
     """Put the output of a train step that failed where the caller wants it; never into the store, so that the next run tries again."""
     with tempfile.TemporaryDirectory(prefix="pawflow-") as name:
         folder = Path(name)
-        (folder / _CANDIDATE).write_text(candidate.model_dump_json(indent=1))
-        (folder / _FAILURE).write_text(json.dumps({"reason": reason}, indent=1))
+        (folder / CANDIDATE_FILE).write_text(candidate.model_dump_json(indent=1))
+        (folder / FAILURE_FILE).write_text(json.dumps({"reason": reason}, indent=1))
         seal(folder, "train", Record())
         deliver(folder, destination)
