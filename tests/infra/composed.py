@@ -15,8 +15,12 @@ from tests.docs.reading import read_commands
 from tests.infra.team_server import TeamServer
 
 COMPOSE = Path(__file__).parents[2] / "infra" / "compose"
-#: Name in `.env` -> what `make stand-ins` builds for it.
-STAND_INS = {"POSTGRES_IMAGE": "pawflow/postgres:local", "S3_IMAGE": "pawflow/s3:local", "PROXY_IMAGE": "pawflow/caddy:local"}
+#: Official image -> what `make stand-ins` builds in its place.
+STAND_INS = {
+    "postgres:18-bookworm": "pawflow/postgres:local",
+    "chrislusf/seaweedfs:4.48": "pawflow/s3:local",
+    "caddy:2.10-alpine": "pawflow/caddy:local",
+}
 README = "infra/README.md"
 
 
@@ -41,6 +45,12 @@ def _local_images() -> set[str]:
     return set(run_docker("images", "--format", "{{.Repository}}:{{.Tag}}").split())
 
 
+def choose_images() -> dict[str, str]:
+    """The stand-ins where they have been built, by the official images, which are taken elsewhere."""
+    present = _local_images()
+    return {official: image for official, image in STAND_INS.items() if image in present}
+
+
 class Project:
     """One of the Compose files, with settings of its own.
 
@@ -51,8 +61,9 @@ class Project:
 
     def __init__(self, file: str, name: str, folder: Path, settings: dict[str, str]) -> None:
         self.folder, self.name = folder, f"{name}-{os.getpid()}"
-        # The stand-ins where they have been built, else the official images.
-        images = {name: image for name, image in STAND_INS.items() if image in _local_images()}
+        defaults = re.findall(r"image: \$\{(\w+_IMAGE):-(\S+)\}", (COMPOSE / file).read_text())
+        chosen = choose_images()
+        images = {name: chosen.get(official, official) for name, official in defaults}
         with (folder / ".env").open("a") as stream:
             stream.write("".join(f"{name}={value}\n" for name, value in (images | settings).items()))
         self.command = ["docker", "compose", "--project-name", self.name, "--env-file", str(folder / ".env"), "--file", str(COMPOSE / file)]

@@ -1,8 +1,8 @@
 """The cluster's pods as containers, beside the database and the store of the team server in Compose.
 
-What kustomize builds is taken as it stands: image, command, environment, user, read-only root, capabilities, limits, and the probes, which
-are asked at the container's address as a kubelet does. What a cluster adds (services, network policies, volumes) is not tried, nor are the
-pods of Postgres and of the store.
+What kustomize builds is taken as it stands: image (or its stand-in), command, environment, user, read-only root, capabilities, limits, and
+the probes, which are asked at the container's address as a kubelet does. What a cluster adds (services, network policies, volumes) is not
+tried.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import yaml
 from docker.models.containers import Container
 
 from pipeline.containers import engine
-from tests.infra.composed import Composed
+from tests.infra.composed import Composed, choose_images
 from tests.infra.team_server import ask_endpoint, ask_gateway
 
 pytestmark = pytest.mark.compose
@@ -36,11 +36,11 @@ class Pods:
 
     def __init__(self, client: docker.DockerClient, server: Composed) -> None:
         self._client, self._server = client, server
-        self._network = client.networks.create(f"{server.name}-pods")
         self._containers: list[Container] = []
         built = [item for overlay in ("overlays/local", "kserve") for item in _build(overlay)]
         self._settings = {item["metadata"]["name"]: item["data"] for item in built if item["kind"] == "ConfigMap"}
         self._items = {f"{item['kind']}/{item['metadata']['name']}": item for item in built}
+        self._network = client.networks.create(f"{server.name}-pods")
 
     def spec(self, name: str) -> dict[str, Any]:
         """Of the pod that a `KIND/NAME` makes."""
@@ -57,16 +57,14 @@ class Pods:
             kind: [re.sub(r"\$\((\w+)\)", lambda found: values[found[1]], word) for word in container.get(kind, ())] or None
             for kind in ("command", "args")
         }
-        # A cluster's empty folders have no size of their own in memory; these count as the container's.
-        assert {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume} >= {
-            mount["name"] for mount in container["volumeMounts"]
-        }
         started = self._client.containers.create(
-            container["image"], entrypoint=arguments["command"], command=arguments["args"], environment=values, detach=True,
+            choose_images().get(container["image"], container["image"]),
+            entrypoint=arguments["command"], command=arguments["args"], environment=values, detach=True,
             user=f"{rights['runAsUser']}:{rights['runAsGroup']}", group_add=[rights["fsGroup"]],
             read_only=security["readOnlyRootFilesystem"], cap_drop=security["capabilities"]["drop"],
             security_opt=[] if security["allowPrivilegeEscalation"] else ["no-new-privileges"],
-            tmpfs={mount["mountPath"]: "mode=1777" for mount in container["volumeMounts"]},
+            # All volumes are empty, writable by the user of the pod, and count as the memory of the container.
+            tmpfs={mount["mountPath"]: f"uid={rights['runAsUser']},gid={rights['fsGroup']}" for mount in container["volumeMounts"]},
             mem_limit=limits["memory"].removesuffix("i"), nano_cpus=int(limits["cpu"]) * 10**9,
             network=self._network.name,
             networking_config={self._network.name: self._client.api.create_endpoint_config(aliases=list(names))},
@@ -87,12 +85,12 @@ class Pods:
         address = self.find_address(started)
         startup = container["startupProbe"]
         deadline = time.monotonic() + startup["periodSeconds"] * startup["failureThreshold"]
-        while _ask(container, "startupProbe", address) != 200:
+        while not _ask(started, container, "startupProbe", address):
             started.reload()
             assert started.status == "running", started.logs().decode()
             assert time.monotonic() < deadline, started.logs().decode()
             time.sleep(1)
-        assert {probe: _ask(container, probe, address) for probe in PROBES} == dict.fromkeys(PROBES, 200)
+        assert [probe for probe in PROBES if not _ask(started, container, probe, address)] == []
         return f"http://{address}:{container['ports'][0]['containerPort']}"
 
     def close(self) -> None:
@@ -116,14 +114,16 @@ def _build(overlay: str) -> Iterator[dict[str, Any]]:
     return (item for item in yaml.safe_load_all(done.stdout))
 
 
-def _ask(container: dict[str, Any], probe: str, address: str) -> int | None:
-    """Status of the answer, or None if there is none in time."""
+def _ask(started: Container, container: dict[str, Any], probe: str, address: str) -> bool:
+    """Whether a probe is answered, in its time."""
+    if "exec" in container[probe]:
+        return bool(started.exec_run(container[probe]["exec"]["command"]).exit_code == 0)
     get = container[probe]["httpGet"]
     port = {port["name"]: port["containerPort"] for port in container["ports"]}.get(get["port"], get["port"])
     try:
-        return requests.get(f"http://{address}:{port}{get['path']}", timeout=container[probe]["timeoutSeconds"]).status_code
+        return requests.get(f"http://{address}:{port}{get['path']}", timeout=container[probe]["timeoutSeconds"]).status_code == 200
     except requests.RequestException:
-        return None
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,11 @@ def test_mlflow_answers_its_probes_and_refuses_strangers(pods: Pods, tracking: C
     assert requests.get(search, headers={"Host": "mlflow:5000"}, timeout=30).status_code == 401
     reader = pods.start("Job/reader")
     assert reader.wait(timeout=120)["StatusCode"] == 0, reader.logs().decode()
+
+
+@pytest.mark.parametrize("name", ["StatefulSet/postgres", "StatefulSet/s3"])
+def test_the_database_and_the_store_answer_their_probes(pods: Pods, name: str) -> None:
+    pods.check_probes(name, pods.start(name))
 
 
 def test_the_gateway_serves_the_champion(pods: Pods, tracking: Container, champion: Composed) -> None:
