@@ -162,6 +162,17 @@ images: ## Build the container images (IMAGES="data train", BASE=image, DOCKER=e
 test-containers: .venv/.ready ## The pipeline and single steps in the images that `make images` built, in minutes
 	$(BIN)/python -m pytest -m containers tests/infra
 
+.PHONY: stand-ins
+stand-ins: ## Postgres, S3 store and Caddy for infra/compose, of Debian's and PyPI's packages, where no registry can be reached (BASE, BUILD_ARGS)
+	@for part in postgres s3 caddy; do \
+		DOCKER_BUILDKIT=1 $(DOCKER) build --file infra/compose/local/Dockerfile --target $$part --tag pawflow/$$part:local \
+			--build-arg BASE=$(BASE) $(BUILD_ARGS) . || exit 1; \
+	done
+
+.PHONY: test-compose
+test-compose: .venv/.ready ## The team server and the small machine in containers, and a cluster's pods beside them, after `make images`, in minutes
+	UV=$(CURDIR)/$(UV) $(BIN)/python -m pytest -m compose tests/infra
+
 .PHONY: check-infra
 check-infra: | $(UV) ## Dockerfiles, Compose, manifests and workflow by hadolint, yamllint, kubernetes-validate, checkov and zizmor, from PyPI
 	@UV=$(CURDIR)/$(UV) infra/check

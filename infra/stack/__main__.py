@@ -121,9 +121,15 @@ def up(folder: Folder = _FOLDER, first_port: FirstPort = _PORT, model: Model = "
             champion = stack.find_champion()
             if champion not in (None, served):
                 running.stop("endpoint")
-                running.start(stack.endpoint())
-                print(f"the endpoint serves {model} version {champion}", flush=True)
-                served = champion
+                try:
+                    running.start(stack.endpoint())
+                except PawflowError as error:
+                    # The others go on, so that what it lacks can be restored into them; it is tried again at the next look.
+                    running.stop("endpoint")
+                    print(error, flush=True)
+                else:
+                    print(f"the endpoint serves {model} version {champion}", flush=True)
+                    served = champion
             running.restart_what_ended()
             stopping.wait(_LOOK_EVERY)
     finally:

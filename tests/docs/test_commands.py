@@ -46,6 +46,7 @@ RUN = {
 }
 
 _ENGINE = "needs a container engine: make test-containers"
+_COMPOSE = "needs Docker Compose: make test-compose"
 _CLUSTER = "needs a cluster; tests/pipeline/test_cluster.py runs it against a served API"
 _ARCHIVES = "needs Kaggle's archives, and minutes"
 #: Document -> command, or the start of some, -> why it is not run.
@@ -75,12 +76,13 @@ NOT_RUN = {
     },
     "docs/serving.md": {"docker run": _ENGINE},
     "infra/README.md": {
-        **dict.fromkeys(("make images", "infra/docker/make-base", "make test-containers", "docker ", "$STEP ", "STEP=", "for "), _ENGINE),
-        **dict.fromkeys(("mkdir ", "cp ", "MODEL_DIR="), "prepares one that needs a container engine"),
-        **dict.fromkeys(("C=", "$C "), "Compose: tried by hand, as the document says"),
+        **dict.fromkeys(("make images", "infra/docker/make-base", "make test-containers", "docker ", "$STEP ", "STEP="), _ENGINE),
+        "MODEL_DIR=": _COMPOSE,
+        **dict.fromkeys(("mkdir -p data", "cp "), "prepares one that needs a container engine"),
+        **dict.fromkeys(("make test-compose", "docker compose", "C=", "$C ", "mkdir -p backup", "export MLFLOW_"), _COMPOSE),
         "python -m pipeline run": _ENGINE,
         **dict.fromkeys(("make stack", "set -a; . .stack", "python -m infra.stack"), "make test-stack does it"),
-        "mlflow artifacts download": "needs the registry of a server",
+        "mlflow artifacts download": _COMPOSE,
         "curl -F image=@photo.jpg https://pets.example": "needs that server",
         **dict.fromkeys(
             ("export ", "kubectl ", "set -a; . infra", "alias ", "put ", "fernet()", "SECRET=", "WEBHOOK_SECRET="), "needs a cluster"

@@ -15,6 +15,7 @@ from pathlib import Path
 import docker
 import pytest
 import requests
+import yaml
 from PIL import Image
 
 from components.common.kubeflow import IMAGES
@@ -23,16 +24,26 @@ from pipeline.containers import engine, run_container
 pytestmark = pytest.mark.containers
 
 ROOT = Path(__file__).parents[2]
-IMAGE = {name: f"pawflow/python-{name}:0.1.0" for name in ("data", "train", "serve", "tracking")}
+NEEDED = ("data", "train", "serve", "tracking")
+IMAGE = {name: f"pawflow/python-{name}:0.1.0" for name in (*NEEDED, "train-gpu")}
 LIMITS = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[docker.DockerClient]:
     with engine() as opened:
-        missing = set(IMAGE.values()) - {tag for image in opened.images.list() for tag in image.tags}
+        missing = {IMAGE[name] for name in NEEDED} - find_tags(opened)
         assert not missing, f"build {missing} first, with `make images`"
         yield opened
+
+
+def find_tags(client: docker.DockerClient) -> set[str]:
+    return {tag for image in client.images.list() for tag in image.tags}
+
+
+def skip_unless_built(client: docker.DockerClient, name: str) -> None:
+    if name not in NEEDED and IMAGE[name] not in find_tags(client):
+        pytest.skip(f"`make images` builds {name} only when it is asked to")
 
 
 def run_in(image: str, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -43,6 +54,7 @@ def run_in(image: str, *command: str, options: tuple[str, ...] = ()) -> subproce
 
 @pytest.mark.parametrize("name", sorted(IMAGE))
 def test_an_image_says_what_it_is_and_does_not_run_as_root(client: docker.DockerClient, name: str) -> None:
+    skip_unless_built(client, name)
     about = client.images.get(IMAGE[name]).attrs["Config"]
     assert about["User"] == "10001:10001"
     assert {"org.opencontainers.image.version", "org.opencontainers.image.revision"} <= set(about["Labels"])
@@ -57,6 +69,17 @@ def test_only_training_has_tensorflow(client: docker.DockerClient) -> None:
         "train": "['tensorflow', 'mlflow', 'components', 'serving']",
         "serve": "['mlflow', 'serving']",
     }
+
+
+def test_the_image_for_gpus_says_that_there_is_none(client: docker.DockerClient) -> None:
+    skip_unless_built(client, "train-gpu")
+    manifests = yaml.safe_load_all((ROOT / "infra" / "kubernetes" / "overlays" / "gpu" / "gpu.yaml").read_text())
+    (job,) = [manifest["spec"]["template"]["spec"]["containers"][0] for manifest in manifests if manifest["kind"] == "Job"]
+    look = "import tensorflow as tf; print(tf.test.is_built_with_cuda())"
+    assert run_in("train-gpu", "python", "-c", look).stdout.strip() == "True"
+    checked = run_in("train-gpu", *job["command"], *job["args"])
+    assert checked.returncode == 1
+    assert "TensorFlow finds no GPU" in checked.stderr
 
 
 def test_steps_run_by_hand_with_a_read_only_root(client: docker.DockerClient, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
-import mlflow
 import psutil
 import pytest
 import requests
@@ -20,7 +17,7 @@ from PIL import Image
 
 from infra.stack import credentials
 from infra.stack.services import Stack, forget_killed_database
-from tests.infra.team_server import MODEL, Server
+from tests.infra.team_server import Server
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,22 +66,10 @@ def server() -> Iterator[Server]:
 
 @pytest.mark.stack
 def test_strangers_are_refused(server: Server) -> None:
-    search = f"{server.address('mlflow')}/api/2.0/mlflow/registered-models/search"
-    passwords = credentials.read(server.folder / "data" / "credentials.env")
-    assert requests.get(search, timeout=30).status_code == 401
-    assert requests.get(search, auth=("admin", "password1234"), timeout=30).status_code == 401
-    login = ("admin", passwords["MLFLOW_ADMIN_PASSWORD"])
-    assert requests.get(search, auth=login, timeout=30).status_code == 200
-    assert requests.get(search, auth=login, headers={"Host": "elsewhere.example"}, timeout=30).status_code == 403
+    server.check_refusals()
     assert requests.get(f"{server.address('s3')}/pawflow", timeout=30).status_code == 403
-    reader = ("reader", passwords["MLFLOW_READER_PASSWORD"])
-    assert requests.get(search, auth=reader, timeout=30).status_code == 200
-    rename = f"{server.address('mlflow')}/api/2.0/mlflow/experiments/update"
-    refused = requests.post(rename, json={"experiment_id": "0", "new_name": "mine"}, auth=reader, timeout=30)
-    assert refused.status_code == 403
-    assert requests.post(f"{server.address('gateway')}/predict", timeout=30).status_code == 401
     written = "".join(path.read_text(errors="replace") for path in [server.log, *(server.folder / "data" / "logs").iterdir()])
-    assert not [name for name, value in passwords.items() if value in written]
+    assert not [name for name, value in server.passwords.items() if value in written]
 
 
 @pytest.mark.stack
@@ -102,51 +87,41 @@ def test_its_parts_end_when_it_alone_is_killed(server: Server) -> None:
 
 @pytest.mark.stack
 def test_a_run_into_it_serves_and_survives(server: Server, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipeline", "run", "--recipe", "sample", "--smoke"]
-    done = subprocess.run(command, cwd=tmp_path, env=server.client_environment(), capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Verdict: promoted" in done.stdout
-    assert not (tmp_path / "mlflow.db").exists()
-    assert not (tmp_path / "mlruns").exists()
+    server.run_pipeline(tmp_path, "--recipe", "sample", "--smoke")
     photo = tmp_path / "photo.jpg"
     Image.new("RGB", (64, 48), (200, 120, 40)).save(photo)
     before = server.ask(photo)
     assert before["model_version"] == "1"
     server.wait_for("the endpoint serves")
-    _check_endpoint(server, photo, before)
+    server.check_endpoint(photo, before)
+    kept = server.take_inventory(tmp_path / "before")
 
     server.kill()
     server.start()
-    assert server.find_champion() == "1"
+    assert server.take_inventory(tmp_path / "killed") == kept
     assert server.ask(photo) == before
 
     backup = tmp_path / "backup"
     saved = subprocess.run(server.command("backup", str(backup)), env=server.environment, capture_output=True, text=True, timeout=200)
     assert saved.returncode == 0, saved.stderr
-    _lose_everything(server)
+    _lose_artifacts(server)
+    server.kill()
+    server.start()
+    # Without artifacts there is no endpoint, and all else goes on.
+    server.wait_for("endpoint does not come up")
+    with server.client() as client:
+        client.delete_registered_model(server.model)
     restored = subprocess.run(server.command("restore", str(backup)), env=server.environment, capture_output=True, text=True, timeout=200)
     assert restored.returncode == 0, restored.stderr
     server.stop()
     server.start()
-    assert server.find_champion() == "1"
+    assert server.take_inventory(tmp_path / "restored") == kept
     assert server.ask(photo) == before
 
 
-def _check_endpoint(server: Server, photo: Path, expected: dict[str, object]) -> None:
-    body = {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(photo.read_bytes()).decode()]]}}
-    response = requests.post(f"{server.address('endpoint')}/invocations", json=body, timeout=60)
-    assert response.status_code == 200, response.text
-    assert response.json()["predictions"][0]["probabilities"] == pytest.approx(expected["probabilities"])
-
-
-def _lose_everything(server: Server) -> None:
-    """Delete the model, and the objects of the store."""
-    values = server.client_environment()
-    os.environ |= {name: value for name, value in values.items() if name.startswith("MLFLOW_TRACKING")}
-    client = mlflow.MlflowClient(values["MLFLOW_TRACKING_URI"], values["MLFLOW_TRACKING_URI"])
-    client.delete_registered_model(MODEL)
-    passwords = credentials.read(server.folder / "data" / "credentials.env")
-    keys = {"aws_access_key_id": passwords["S3_ACCESS_KEY"], "aws_secret_access_key": passwords["S3_SECRET_KEY"]}
+def _lose_artifacts(server: Server) -> None:
+    """Delete the objects of the store."""
+    keys = {"aws_access_key_id": server.passwords["S3_ACCESS_KEY"], "aws_secret_access_key": server.passwords["S3_SECRET_KEY"]}
     bucket = boto3.resource("s3", endpoint_url=server.address("s3"), region_name="us-east-1", **keys).Bucket("pawflow")
     assert list(bucket.objects.limit(1)), "the artifacts are in the store"
     bucket.objects.all().delete()
