@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -66,8 +67,19 @@ class Console(io.TextIOBase):
 
 @contextlib.contextmanager
 def shown(terminal: Terminal, log: Path, *, only_errors: bool = False) -> Iterator[Console]:
-    """Send standard output through a `Console` while the body runs."""
+    """Send standard output, and what libraries log, through a `Console` while the body runs."""
     with log.open("w") as stream:
         console = Console(terminal, stream, only_errors=only_errors)
-        with contextlib.redirect_stdout(console):
+        with contextlib.redirect_stdout(console), _logged_to(console):
             yield console
+
+
+@contextlib.contextmanager
+def _logged_to(console: Console) -> Iterator[None]:
+    # Between its own tasks the local runner logs without a handler, for which Python makes one that writes to standard error.
+    logger = logging.getLogger()
+    before, logger.handlers[:] = logger.handlers[:], [logging.StreamHandler(console)]
+    try:
+        yield
+    finally:
+        logger.handlers[:] = before

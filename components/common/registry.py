@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from components.common import tracking
 from components.common.errors import PawflowError
+from components.common.progress import say
 from serving.predictor import SERVE_TAG
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ TRAINED_ON = "trained_on.txt"
 #: Names of what is kept with a version besides the model.
 VERDICT_FILE, ANSWERS_FILE, CERTIFICATE_FILE, CARD_PAGE = "verdict.json", "test_answers.parquet", "certificate.json", "model_card.html"
 
+#: Tag of a version: `promote` or `keep`. It is written when all else is.
+VERDICT_TAG = "verdict"
 _HISTORY = "pawflow.history."
 #: Registries on a database server hold no longer value of a tag of a registered model, and no longer description.
 LONGEST_TEXT = 5000
@@ -161,6 +164,21 @@ def create_version(uri: str, model: str, form: str) -> str:
 def delete_version(model: str, version: str) -> None:
     """Take a version out of the registry."""
     _client().delete_model_version(model, version)
+
+
+def delete_abandoned(model: str) -> None:
+    """Take versions out of the registry that a register step made and left before it came to a verdict, because it was killed.
+
+    They are known by the MLflow run of that step, which has ended; that of a killed one is closed by the next run on the same machine.
+    """
+    client = _client()
+    # Two runs must not both delete one.
+    with tracking.machine_lock():
+        for entry in list_versions(model):
+            is_unfinished = SERVE_TAG in entry.tags and VERDICT_TAG not in entry.tags and not entry.aliases
+            if is_unfinished and tracking.has_ended(client.get_model_version(model, entry.version).run_id):
+                client.delete_model_version(model, entry.version)
+                say(f"{model} version {entry.version}, which a killed run left without a verdict, is deleted")
 
 
 def describe_version(model: str, version: str, description: str, tags: dict[str, str]) -> None:

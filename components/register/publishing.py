@@ -15,6 +15,7 @@ from pathlib import Path
 from components.common import registry, tracking
 from components.common.candidate import Candidate
 from components.common.dataset import Dataset
+from components.common.mishaps import OutageError, explain
 from components.common.progress import say
 from components.common.recipe import Recipe
 from components.common.store import artifact_digest, read_record
@@ -51,11 +52,14 @@ def registered(candidate: Path, form: ServingForm, golden: dict[str, bytes], dat
     with packed(candidate, form.form, seen) as folder:
         describe_held_out(candidate, form, dataset).write(folder)
         logged = log_model(folder, next(iter(golden.values())), {"dataset_digest": dataset.digest})
+    registry.delete_abandoned(recipe.model)
     version = registry.create_version(logged.uri, recipe.model, form.form)
     try:
         yield Registered(version, logged.model_id, candidate, form)
-    except BaseException:
-        registry.delete_version(recipe.model, version)
+    except BaseException as error:
+        # After an outage the server would be waited for as long again; the next run deletes the version.
+        if not isinstance(explain(error), OutageError):
+            registry.delete_version(recipe.model, version)
         raise
 
 
@@ -77,11 +81,11 @@ def publish(made: Registered, verdict: Verdict, certificate: Certificate, datase
         "candidate_digest": artifact_digest(candidate),
         "dataset_digest": dataset.digest,
         "generated": str(verdict.generated).lower(),
-        "verdict": "promote" if verdict.promote else "keep",
         "reason": verdict.reason,
         "champion_before": verdict.champion_before or "",
         "certificate": "holds" if certificate.holds else "does not hold",
         "git.commit": tracking.pipeline_tag(job, "git.commit"),
+        registry.VERDICT_TAG: "promote" if verdict.promote else "keep",
     }
     registry.describe_version(recipe.model, verdict.version, card.markdown, tags)
     say(f"{recipe.model} version {verdict.version} is registered as challenger")

@@ -183,9 +183,11 @@ class Run:
 
     def kill(self) -> None:
         """Everything at once, as a power cut would as far as processes can tell."""
-        for process in [psutil.Process(self.process.pid), *self.tasks()]:
+        tasks = self.tasks()
+        self.process.kill()
+        for task in tasks:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+                task.kill()
         self.process.wait()
 
     def end(self) -> tuple[int, str]:
@@ -202,6 +204,7 @@ class Run:
         code, told = self.end()
         assert code == 2, (code, told)
         assert "Traceback" not in told, told
+        assert "ERROR:root" not in told, told
         sentences = [line.partition("error: ")[2] for line in told.splitlines() if "error: " in line]
         assert sentences, told
         return sentences[0]

@@ -33,6 +33,8 @@ def test_killed_in_every_step_in_turn(place: Place, report: Report, undisturbed:
         output = place.complete()
         assert place.result() == undisturbed[1]
         assert not place.open_runs()
+        versions = place.client.search_model_versions(f"name = '{place.model}'")
+        assert all("verdict" in version.tags for version in versions), "the killed register step's is gone"
         told.append(f"as the undisturbed run; {output.count('reused in')} steps reused")
 
 
@@ -47,6 +49,7 @@ def test_killed_at_random_instants(place: Place, report: Report, undisturbed: Ex
             while time.monotonic() < deadline and run.process.poll() is None:
                 time.sleep(0.02)
             at = ", ".join(sorted(place.open_runs() & set(STEPS))) or "between steps"
+            at = at if run.process.poll() is None else "its end, with what the runs before it had left to do"
             run.kill()
             wait_for_quiet(place)
             told.append(f"was at: {at}; nothing left behind")
