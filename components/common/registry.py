@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from components.common import tracking
+from components.common.database import machine_lock
 from components.common.errors import PawflowError
 from components.common.progress import say
 from serving.predictor import SERVE_TAG
@@ -173,7 +174,7 @@ def delete_abandoned(model: str) -> None:
     """
     client = _client()
     # Two runs must not both delete one.
-    with tracking.machine_lock():
+    with machine_lock():
         for entry in list_versions(model):
             is_unfinished = SERVE_TAG in entry.tags and VERDICT_TAG not in entry.tags and not entry.aliases
             if is_unfinished and tracking.has_ended(client.get_model_version(model, entry.version).run_id):
@@ -253,7 +254,7 @@ def promote(model: str, version: str, expected_champion: str | None, *, reason: 
         PawflowError: Another run has changed the champion since the verdict was reached, so the verdict no longer speaks of it.
     """
     client = _client()
-    with tracking.machine_lock():
+    with machine_lock():
         current = find_version(model, CHAMPION)
         if current != expected_champion:
             raise PawflowError(
@@ -277,7 +278,7 @@ def roll_back(model: str, reason: str) -> Event:
         PawflowError: There is nothing to go back to.
     """
     client = _client()
-    with tracking.machine_lock():
+    with machine_lock():
         current, target = find_version(model, CHAMPION), find_version(model, PREVIOUS)
         if current is None or target is None or target == current:
             raise PawflowError(

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 import psutil
 import requests
-from filelock import FileLock
 
+from components.common.database import machine_lock, make_database
 from components.common.errors import PawflowError
 from components.common.mishaps import OutageError, explain
 from components.common.recipe import Recipe
-from components.common.store import Record, home
+from components.common.store import Record
 
 JOB_TAG = "pawflow.job"
 _OWNER_TAG = "pawflow.owner"
@@ -84,12 +84,6 @@ def require_server() -> str:
     return address
 
 
-def machine_lock() -> FileLock:
-    """A lock between the runs on this machine, for what MLflow cannot do atomically."""
-    home().mkdir(parents=True, exist_ok=True)
-    return FileLock(home() / "mlflow.lock")
-
-
 def _choose_experiment(recipe: Recipe) -> None:
     import mlflow
 
@@ -123,8 +117,9 @@ def open_pipeline_run(job: str, recipe: Recipe, tags: dict[str, str]) -> str:
     import mlflow
 
     injected = os.environ.get("MLFLOW_RUN_ID")
+    make_database()
     if not injected:
-        # Two first runs at once would both create the database and the experiment, and one would fail.
+        # Two first runs at once would both create the experiment, and one would fail.
         with machine_lock():
             _choose_experiment(recipe)
         _close_abandoned_runs(recipe)
@@ -217,6 +212,7 @@ def step_run(step: str, recipe: Recipe, job: str, *, system_metrics: bool = Fals
         with mlflow.start_run(run_id=injected, log_system_metrics=system_metrics), _reason_noted():
             yield
         return
+    make_database()
     parent = find_pipeline_run(job)
     _choose_experiment(recipe)
     name = step.split()[0]

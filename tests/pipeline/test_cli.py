@@ -111,7 +111,9 @@ def test_a_quiet_run_shows_errors_alone() -> None:
     assert "done in" not in terminal.getvalue()
     assert "the disk is full" in terminal.getvalue()
     assert "done in" in log.getvalue()
-    assert console.num_errors == 1
+    assert (console.num_errors, console.num_killed) == (1, 0)
+    console.write("            Killed\n")
+    assert (console.num_errors, console.num_killed) == (1, 1)
 
 
 def test_what_libraries_log_is_in_the_log_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,8 +30,11 @@ MODEL = "sample-smoke"
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     """A workspace in which the sample has been run once, and what that printed."""
     workspace = Workspace(tmp_path_factory.mktemp("workspace"), MODEL)
+    temporary = tmp_path_factory.mktemp("temporary")
+    workspace.environment["TMPDIR"] = str(temporary)
     result = workspace.run("pipeline", "run", "--recipe", "sample", "--smoke")
     assert result.returncode == 0, result.stdout
+    assert not list(temporary.iterdir())
     return workspace, result.stdout + result.stderr
 
 
@@ -238,4 +241,5 @@ def test_a_stopped_run_ends_at_once_and_says_how_to_continue(finished: tuple[Wor
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT
+    assert not list(Path(workspace.environment["TMPDIR"]).iterdir())
     assert output.strip().endswith("to continue: .venv/bin/python -m pipeline run --recipe sample seed=7")

@@ -134,6 +134,10 @@ class Place(Workspace):
             "champion": (champion.tags["candidate"], champion.tags["dataset_digest"], champion.tags["verdict"]),
         }
 
+    def unjudged_versions(self) -> list[str]:
+        """Numbers of versions that a register step has left without a verdict."""
+        return [version.version for version in self.client.search_model_versions(f"name = '{self.model}'") if "verdict" not in version.tags]
+
     def open_runs(self) -> set[str]:
         """Names of MLflow runs that say that they are running; read without MLflow, which would create what is missing."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -52,16 +53,32 @@ def part(server: Server, name: str) -> psutil.Process:
     return min(found, key=psutil.Process.create_time)
 
 
-def test_the_database_and_the_store_are_killed_under_load(client_of: Place, server: Server, report: Report, undisturbed: Expected) -> None:
-    with report.row("team server: SIGKILL of Postgres, then of the S3 store; `make stack` starts them again", "in training") as told:
+#: How, the signals for Postgres and the store, and the words of a run at which they come.
+ENDS = {
+    "killed (SIGKILL)": (signal.SIGKILL, signal.SIGKILL, "augment", "scratch epoch"),
+    # With SIGTERM Postgres would wait for its clients to go.
+    "stopped (SIGINT, SIGTERM)": (signal.SIGINT, signal.SIGTERM, "scratch epoch", "evaluate"),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_the_database_and_the_store_end_under_load(
+    client_of: Place, server: Server, report: Report, undisturbed: Expected, how: str
+) -> None:
+    of_database, of_store, first, second = ENDS[how]
+    with report.row(f"team server: Postgres, then the S3 store {how}; `make stack` starts them again", f"at “{first}”, “{second}”") as told:
+        said_before = len(server.log.read_text())
         run = client_of.start()
-        run.wait_until(lambda: "augment" in run.told)
-        part(server, "postgres").kill()
-        run.wait_until(lambda: "scratch epoch" in run.told)
-        part(server, "weed").kill()
+        run.wait_until(lambda: first in run.told)
+        part(server, "postgres").send_signal(of_database)
+        run.wait_until(lambda: second in run.told)
+        part(server, "weed").send_signal(of_store)
         code, output = run.end()
         assert code == 0, output
         assert client_of.result() == undisturbed[1]
+        log = server.log.read_text()[said_before:]
+        assert "postgres ended with" in log
+        assert "s3 ended with" in log
         told.append("the run goes on and ends as the undisturbed one")
 
 
