@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from components.common import tracking
 from components.common.database import machine_lock
 from components.common.errors import PawflowError
-from components.common.progress import say
+from components.common.mishaps import explain
 from serving.predictor import SERVE_TAG
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Entry:
-    """A version as the registry lists it."""
+    """A version as the registry lists it; its MLflow run is the register step's."""
 
     model: str
     version: str
@@ -91,6 +91,7 @@ class Entry:
     created: str
     description: str
     tags: dict[str, str]
+    run_id: str
 
 
 def _client() -> MlflowClient:
@@ -167,21 +168,6 @@ def delete_version(model: str, version: str) -> None:
     _client().delete_model_version(model, version)
 
 
-def delete_abandoned(model: str) -> None:
-    """Take versions out of the registry that a register step made and left before it came to a verdict, because it was killed.
-
-    They are known by the MLflow run of that step, which has ended; that of a killed one is closed by the next run on the same machine.
-    """
-    client = _client()
-    # Two runs must not both delete one.
-    with machine_lock():
-        for entry in list_versions(model):
-            is_unfinished = SERVE_TAG in entry.tags and VERDICT_TAG not in entry.tags and not entry.aliases
-            if is_unfinished and tracking.has_ended(client.get_model_version(model, entry.version).run_id):
-                client.delete_model_version(model, entry.version)
-                say(f"{model} version {entry.version}, which a killed run left without a verdict, is deleted")
-
-
 def describe_version(model: str, version: str, description: str, tags: dict[str, str]) -> None:
     """Write a version's description and tags, and point `challenger` at it."""
     client = _client()
@@ -212,7 +198,7 @@ def fetch(model: str, version: str, name: str) -> Path:
     """A file or folder of a version.
 
     Raises:
-        PawflowError: The version has none of that name.
+        PawflowError: The version has none of that name, or it cannot be fetched.
     """
     tracking.configure()
     import mlflow
@@ -220,7 +206,12 @@ def fetch(model: str, version: str, name: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(f"models:/{model}/{version}/{name}"))
     except (OSError, mlflow.exceptions.MlflowException) as error:
-        raise PawflowError(f"{model} version {version} has no {name} ({error})") from error
+        if known := explain(error):
+            raise known from error
+        # MLflow gives a heading to each file; the reason comes last.
+        reason = str(error).strip().rpartition("\n")[2][:300]
+        remedy = "restore MLflow's artifacts from a backup, or take the version's aliases away"
+        raise PawflowError(f"{model} version {version} has no {name} that can be read ({reason}); {remedy}") from error
 
 
 def get_version(model: str, version: str) -> Entry:
@@ -243,7 +234,8 @@ def list_versions(model: str = "") -> list[Entry]:
         for item in client.search_model_versions(f"name = '{registered.name}'"):
             aliases = tuple(alias for alias, version in registered.aliases.items() if str(version) == str(item.version))
             created = datetime.fromtimestamp(item.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
-            entries.append(Entry(registered.name, str(item.version), aliases, created, str(item.description or ""), dict(item.tags)))
+            description, tags = str(item.description or ""), dict(item.tags)
+            entries.append(Entry(registered.name, str(item.version), aliases, created, description, tags, str(item.run_id or "")))
     return sorted(entries, key=lambda entry: (entry.model, int(entry.version)))
 
 

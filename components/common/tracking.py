@@ -149,12 +149,12 @@ def find_pipeline_run(job: str) -> str | None:
     return runs[0].info.run_id if runs else None
 
 
-def has_ended(run_id: str | None) -> bool:
+def has_ended(run_id: str) -> bool:
     """Whether a run is known and not open any more."""
     import mlflow
 
     closed = f"attributes.run_id = '{run_id}' and attributes.status != 'RUNNING'"
-    return bool(run_id and mlflow.search_runs(search_all_experiments=True, filter_string=closed, output_format="list"))
+    return bool(mlflow.search_runs(search_all_experiments=True, filter_string=closed, output_format="list"))
 
 
 def close_pipeline_run(job: str, *, succeeded: bool, message: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from components.common import registry, tracking
 from components.common.candidate import Candidate
+from components.common.database import machine_lock
 from components.common.dataset import Dataset
 from components.common.mishaps import OutageError, explain
 from components.common.progress import say
@@ -25,6 +26,7 @@ from components.register.packaging import keep_with_model, log_model, packed
 from components.register.reference import describe_held_out
 from components.register.register import Verdict
 from components.register.serving_form import ServingForm
+from serving.predictor import SERVE_TAG
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def registered(candidate: Path, form: ServingForm, golden: dict[str, bytes], dat
     with packed(candidate, form.form, seen) as folder:
         describe_held_out(candidate, form, dataset).write(folder)
         logged = log_model(folder, next(iter(golden.values())), {"dataset_digest": dataset.digest})
-    registry.delete_abandoned(recipe.model)
+    _delete_abandoned(recipe.model)
     version = registry.create_version(logged.uri, recipe.model, form.form)
     try:
         yield Registered(version, logged.model_id, candidate, form)
@@ -61,6 +63,20 @@ def registered(candidate: Path, form: ServingForm, golden: dict[str, bytes], dat
         if not isinstance(explain(error), OutageError):
             registry.delete_version(recipe.model, version)
         raise
+
+
+def _delete_abandoned(model: str) -> None:
+    """Delete versions that a register step has made and left before it came to a verdict, because it was killed.
+
+    They are known by its MLflow run, which has ended; that of a killed one is closed by the next run on the same machine.
+    """
+    # Two runs must not both delete one.
+    with machine_lock():
+        for entry in registry.list_versions(model):
+            is_unfinished = SERVE_TAG in entry.tags and registry.VERDICT_TAG not in entry.tags and not entry.aliases
+            if is_unfinished and tracking.has_ended(entry.run_id):
+                registry.delete_version(model, entry.version)
+                say(f"{model} version {entry.version}, which a killed run left without a verdict, is deleted")
 
 
 def publish(made: Registered, verdict: Verdict, certificate: Certificate, dataset: Dataset, recipe: Recipe, job: str) -> None:
