@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from components.common import tracking
-from components.common.database import machine_lock
+from components.common.database import machine_lock, make_database
 from components.common.errors import PawflowError
 from components.common.mishaps import explain
 from serving.predictor import SERVE_TAG
@@ -96,6 +96,7 @@ class Entry:
 
 def _client() -> MlflowClient:
     tracking.configure()
+    make_database()
     from mlflow import MlflowClient
 
     return MlflowClient()

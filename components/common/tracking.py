@@ -140,6 +140,7 @@ def open_pipeline_run(job: str, recipe: Recipe, tags: dict[str, str]) -> str:
 def find_pipeline_run(job: str) -> str | None:
     """Run id of the newest parent run of a pipeline job, or None."""
     configure()
+    make_database()
     import mlflow
 
     if not job:
@@ -212,7 +213,6 @@ def step_run(step: str, recipe: Recipe, job: str, *, system_metrics: bool = Fals
         with mlflow.start_run(run_id=injected, log_system_metrics=system_metrics), _reason_noted():
             yield
         return
-    make_database()
     parent = find_pipeline_run(job)
     _choose_experiment(recipe)
     name = step.split()[0]
