@@ -211,7 +211,7 @@ def fetch(model: str, version: str, name: str) -> Path:
             raise known from error
         # MLflow gives a heading to each file; the reason comes last.
         reason = str(error).strip().rpartition("\n")[2][:300]
-        remedy = "restore MLflow's artifacts from a backup, or take the version's aliases away"
+        remedy = "restore MLflow's artifacts from a backup, or register under another name: set `model` in the recipe"
         raise PawflowError(f"{model} version {version} has no {name} that can be read ({reason}); {remedy}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,20 @@ def test_killed_in_every_step_in_turn(place: Place, report: Report, undisturbed:
         told.append(f"as the undisturbed run; {output.count('reused in')} steps reused; no version without a verdict")
 
 
+def test_killed_between_a_version_and_its_verdict(place: Place, report: Report, undisturbed: Expected) -> None:
+    with report.row("SIGKILL of everything", "in register, with a version that has no verdict yet") as told:
+        run = place.start()
+        run.wait_for_step("register")
+        run.wait_until(lambda: bool(place.unjudged_versions()))
+        run.kill()
+        left = place.unjudged_versions()
+        output = place.complete()
+        assert f"version {left[0]}, which a killed run left without a verdict, is deleted" in output
+        assert place.result() == undisturbed[1]
+        assert not place.unjudged_versions()
+        told.append("the same command deletes that version and ends as the undisturbed run")
+
+
 def test_killed_at_random_instants(place: Place, report: Report, undisturbed: Expected) -> None:
     chance = random.Random(report.seed)
     length = next(row.seconds for row in report.rows if row.what == "nothing")
@@ -71,17 +86,19 @@ def test_killed_in_either_phase_of_a_fine_tune_and_among_features(place: Place, 
         run = place.start()
         run.wait_until(lambda: bool(_stored_features(place)))
         run.kill()
-        kept = _stored_features(place)
-        for words in ("head epoch 2/6", "body epoch 2/6"):
+        kept, reached = _stored_features(place), [_last_epoch(run.told)]
+        # The checkpoint of an epoch follows what is told of it, so in the second of a phase there is one.
+        for words in ("head epoch", "body epoch 2/6"):
             run = place.start()
-            run.wait_until(lambda words=words, run=run: words in run.told)  # type: ignore[misc]
+            run.wait_until(lambda run=run, words=words: words in run.told)  # type: ignore[misc]
             run.kill()
+            reached.append(_last_epoch(run.told))
         output = place.complete()
         assert "continuing at body epoch" in output
         assert "head epoch" not in output
         assert kept.items() <= _stored_features(place).items(), "not computed again"
         assert place.result() == expected.result()
-        told.append(f"the same command goes on in the body, keeps {len(kept)} stored features, and ends as the undisturbed run")
+        told.append(f"killed after {', '.join(reached)}; {len(kept)} files of features kept; the same command: as the undisturbed run")
 
 
 def test_one_task_killed_as_for_lack_of_memory(place: Place, report: Report, undisturbed: Expected) -> None:
@@ -126,6 +143,11 @@ def test_two_runs_at_once(place: Place, report: Report, undisturbed: Expected) -
             place.complete()
         assert place.result() == undisturbed[1]
         told.append("then as the undisturbed run")
+
+
+def _last_epoch(told: str) -> str:
+    """The last epoch of a fine-tune that a run has told of."""
+    return str((re.findall(r"(?:head|body) epoch \d+/\d+", told) or ["none"])[-1])
 
 
 def _stored_features(place: Place) -> dict[Path, int]:

@@ -83,7 +83,7 @@ def test_the_database_and_the_store_end_under_load(
 
 
 def test_the_store_stands_still(client_of: Place, server: Server, report: Report, undisturbed: Expected) -> None:
-    with report.row("team server: the S3 store stopped (SIGSTOP) for 30 s", "in evaluate") as told:
+    with report.row("team server: the S3 store stopped (SIGSTOP) for 30 s", "in training") as told:
         run = client_of.start()
         run.wait_until(lambda: "train frozen" in run.told)
         store = part(server, "weed")
