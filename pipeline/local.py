@@ -77,10 +77,10 @@ def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False,
         stop_tasks = functools.partial(stop_containers, folder.name)
     else:
         runner = local.SubprocessRunner(use_venv=False)
-    local.init(runner, pipeline_root=str(folder))
     # The runner leaves a temporary folder of every task, and a killed task leaves its own.
     temporary = tempfile.TemporaryDirectory(prefix="pawflow-", ignore_cleanup_errors=True)
     os.environ["TMPDIR"] = temporary.name
+    local.init(runner, pipeline_root=str(folder), workspace_root=tempfile.mkdtemp(dir=temporary.name))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: _stop(number, terminal, stop_tasks, temporary.cleanup))
     started = time.monotonic()
