@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -24,14 +25,19 @@ _LABEL_WIDTH = 34
 
 
 class Console(io.TextIOBase):
-    """A text stream that sorts the lines written to it."""
+    """A text stream that sorts the lines written to it.
+
+    Attributes:
+        num_errors: Errors in the steps' own words so far.
+        num_killed: Tasks that the system, or somebody, has killed.
+    """
 
     def __init__(self, terminal: Terminal, log: TextIO, *, only_errors: bool = False) -> None:
         self._terminal, self._log, self._only_errors = terminal, log, only_errors
         self._started = time.monotonic()
         self._lock = threading.Lock()
         self._unfinished: dict[int, str] = {}
-        self.num_errors = 0
+        self.num_errors = self.num_killed = 0
 
     def write(self, text: str) -> int:
         """Take text from any thread; whole lines are passed on."""
@@ -51,6 +57,8 @@ class Console(io.TextIOBase):
         before, mark, message = line.partition(MARK)
         # The local runner indents what tasks print.
         if not mark or before.strip():
+            # So says the shell that the local runner starts a task in.
+            self.num_killed += "Killed" in line.split()
             return
         label, _, said = message.partition("| ")
         is_error = said.startswith("error: ")
@@ -66,8 +74,19 @@ class Console(io.TextIOBase):
 
 @contextlib.contextmanager
 def shown(terminal: Terminal, log: Path, *, only_errors: bool = False) -> Iterator[Console]:
-    """Send standard output through a `Console` while the body runs."""
+    """Send standard output, and what libraries log, through a `Console` while the body runs."""
     with log.open("w") as stream:
         console = Console(terminal, stream, only_errors=only_errors)
-        with contextlib.redirect_stdout(console):
+        with contextlib.redirect_stdout(console), _logged_to(console):
             yield console
+
+
+@contextlib.contextmanager
+def _logged_to(console: Console) -> Iterator[None]:
+    # Between its own tasks the local runner logs without a handler, for which Python makes one that writes to standard error.
+    logger = logging.getLogger()
+    before, logger.handlers[:] = logger.handlers[:], [logging.StreamHandler(console)]
+    try:
+        yield
+    finally:
+        logger.handlers[:] = before

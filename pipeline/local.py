@@ -9,6 +9,7 @@ import shlex
 import signal
 import socket
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -66,11 +67,14 @@ def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False,
         stop_tasks = functools.partial(stop_containers, folder.name)
     else:
         runner = local.SubprocessRunner(use_venv=False)
-    local.init(runner, pipeline_root=str(folder))
+    # The runner leaves a temporary folder of every task, and a killed task leaves its own.
+    temporary = tempfile.TemporaryDirectory(prefix="pawflow-", ignore_cleanup_errors=True)
+    os.environ["TMPDIR"] = temporary.name
+    local.init(runner, pipeline_root=str(folder), workspace_root=tempfile.mkdtemp(dir=temporary.name))
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: _stop(number, terminal, stop_tasks))
+        signal.signal(number, lambda number, frame: _stop(number, terminal, stop_tasks, temporary.cleanup))
     started = time.monotonic()
-    with shown(terminal, log, only_errors=quiet) as console:
+    with temporary, shown(terminal, log, only_errors=quiet) as console:
         try:
             define_training(recipe.parallelism or None)(
                 recipe=recipe.model_dump_json(),
@@ -78,9 +82,12 @@ def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False,
                 candidates=[candidate.name for candidate in recipe.candidates],
             )
         except RuntimeError as error:
-            told = (
-                "see the error above" if console.num_errors else f"a step failed in a way that it did not expect; the end of {log} says how"
-            )
+            if console.num_errors:
+                told = "see the error above"
+            elif console.num_killed:
+                told = "a step was killed, as the system does when memory runs out; more of it, a smaller batch_size or network help then"
+            else:
+                told = f"a step failed in a way that it did not expect; {log} says how"
             raise PawflowError(
                 f"the run did not finish: {told}. Everything finished so far is kept; the same command continues from there. Log: {log}"
             ) from error
@@ -102,12 +109,13 @@ def _prepare() -> None:
     warnings.filterwarnings("ignore", module="kfp")
 
 
-def _stop(number: int, terminal: Terminal, stop_tasks: Callable[[], None]) -> NoReturn:
+def _stop(number: int, terminal: Terminal, stop_tasks: Callable[[], None], clear: Callable[[], None]) -> NoReturn:
     """End the run and its tasks at once.
 
     An exception would not: the local runner waits for tasks that run, and starts those that were queued behind them.
     """
     stop_tasks()
+    clear()
     again = shlex.join([".venv/bin/python", "-m", "pipeline", *sys.argv[1:]])
     terminal.print(f"stopped. Everything finished so far is kept; to continue: {again}", soft_wrap=True, markup=False, highlight=False)
     os._exit(128 + number)

@@ -28,6 +28,8 @@ _REFUSALS = {
 }
 #: Parts of what SQLite says when its file cannot be written, or is not whole.
 _SQLITE = ("disk is full", "readonly database", "unable to open", "disk I/O error", "database is locked", "malformed", "not a database")
+#: What it says when MLflow was interrupted while it made or upgraded its tables.
+_HALF_MADE = ("already exists", "no such table", "duplicate column")
 #: Codes of MLflow's errors that are the server's own trouble.
 _OF_SERVER = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 
@@ -52,9 +54,14 @@ def explain(error: BaseException) -> PawflowError | None:
         if isinstance(cause, OSError) and cause.errno in _REFUSALS:
             where = f" at {cause.filename}" if cause.filename else ""
             return PawflowError(f"{os.strerror(cause.errno)}{where}: {_REFUSALS[cause.errno]}, {_AGAIN}")
-        elif isinstance(cause, sqlite3.Error) and any(part in str(cause) for part in _SQLITE):
-            store = os.environ.get("MLFLOW_TRACKING_URI", "")
-            return PawflowError(f"MLflow's store {store} cannot be used ({cause}); mend that, {_AGAIN}")
+        if isinstance(cause, sqlite3.Error):
+            store = f"MLflow's store {os.environ.get('MLFLOW_TRACKING_URI', '')}"
+            if any(part in str(cause) for part in _SQLITE):
+                return PawflowError(f"{store} cannot be used ({cause}); mend that, {_AGAIN}")
+            if any(part in str(cause) for part in _HALF_MADE):
+                return PawflowError(
+                    f"{store} is half made ({cause}), because something interrupted that; remove it if it is new, or restore it, {_AGAIN}"
+                )
     return None
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.common import tracking_store
+from components.common.database import machine_lock, make_database
 from components.common.errors import PawflowError
 from components.common.history import Action, Event, note_event, read_events, shorten, write_event
+from components.common.mishaps import explain
 from serving.predictor import SERVE_TAG
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class Entry:
         aliases: That it has now.
         created: When it was registered, UTC, ISO 8601.
         description: The model card, Markdown.
+        run_id: Of the MLflow run of the register step that made it.
         tags: Those of this project without their prefix `pawflow.` (components/register/README.md has them), others as they are.
     """
 
@@ -69,10 +72,12 @@ class Entry:
     created: str
     description: str
     tags: dict[str, str]
+    run_id: str
 
 
 def _client() -> MlflowClient:
     tracking_store.configure()
+    make_database()
     from mlflow import MlflowClient
 
     return MlflowClient()
@@ -175,7 +180,7 @@ def fetch(model: str, version: str, name: str) -> Path:
     """A file or folder of a version.
 
     Raises:
-        PawflowError: The version has none of that name.
+        PawflowError: The version has none of that name, or it cannot be fetched.
     """
     tracking_store.configure()
     import mlflow
@@ -183,7 +188,12 @@ def fetch(model: str, version: str, name: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(f"models:/{model}/{version}/{name}"))
     except (OSError, mlflow.exceptions.MlflowException) as error:
-        raise PawflowError(f"{model} version {version} has no {name} ({error})") from error
+        if known := explain(error):
+            raise known from error
+        # MLflow gives a heading to each file; the reason comes last.
+        reason = str(error).strip().rpartition("\n")[2][:300]
+        remedy = "restore MLflow's artifacts from a backup, or register under another name: set `model` in the recipe"
+        raise PawflowError(f"{model} version {version} has no {name} that can be read ({reason}); {remedy}") from error
 
 
 def get_version(model: str, version: str) -> Entry:
@@ -206,7 +216,8 @@ def list_versions(model: str = "") -> list[Entry]:
         for item in client.search_model_versions(f"name = '{registered.name}'"):
             aliases = tuple(alias for alias, version in registered.aliases.items() if str(version) == str(item.version))
             created = datetime.fromtimestamp(item.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
-            entries.append(Entry(registered.name, str(item.version), aliases, created, str(item.description or ""), _read_tags(item.tags)))
+            description, tags = str(item.description or ""), _read_tags(item.tags)
+            entries.append(Entry(registered.name, str(item.version), aliases, created, description, tags, str(item.run_id or "")))
     return sorted(entries, key=lambda entry: (entry.model, int(entry.version)))
 
 
@@ -224,7 +235,7 @@ def promote(model: str, version: str, expected_champion: str | None, *, reason: 
         PawflowError: Another run has changed the champion since the verdict was reached, so the verdict no longer speaks of it.
     """
     client = _client()
-    with tracking_store.machine_lock():
+    with machine_lock():
         current = find_version(model, CHAMPION)
         if current != expected_champion:
             raise PawflowError(
@@ -248,7 +259,7 @@ def roll_back(model: str, reason: str) -> Event:
         PawflowError: There is nothing to go back to.
     """
     client = _client()
-    with tracking_store.machine_lock():
+    with machine_lock():
         current, target = find_version(model, CHAMPION), find_version(model, PREVIOUS)
         if current is None or target is None or target == current:
             raise PawflowError(

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import psutil
 
+from components.common.database import machine_lock, make_database
 from components.common.errors import PawflowError
 from components.common.mishaps import OutageError, explain
 from components.common.recipe import Recipe
 from components.common.store import Record
-from components.common.tracking_store import configure, machine_lock
+from components.common.tracking_store import configure
 
 JOB_TAG = "pawflow.job"
 #: MLflow's own name for it, by which its UI shows it.
@@ -66,8 +67,9 @@ def open_pipeline_run(job: str, recipe: Recipe, tags: dict[str, str]) -> str:
     import mlflow
 
     injected = os.environ.get("MLFLOW_RUN_ID")
+    make_database()
     if not injected:
-        # Two first runs at once would both create the database and the experiment, and one would fail.
+        # Two first runs at once would both create the experiment, and one would fail.
         with machine_lock():
             _choose_experiment(recipe)
         _close_abandoned_runs(recipe)
@@ -88,6 +90,7 @@ def open_pipeline_run(job: str, recipe: Recipe, tags: dict[str, str]) -> str:
 def find_pipeline_run(job: str) -> str | None:
     """Run id of the newest parent run of a pipeline job, or None."""
     configure()
+    make_database()
     import mlflow
 
     if not job:
@@ -95,6 +98,14 @@ def find_pipeline_run(job: str) -> str | None:
     experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
     runs = mlflow.search_runs(experiments, filter_string=f"tags.`{JOB_TAG}` = '{job}'", max_results=1, output_format="list")
     return runs[0].info.run_id if runs else None
+
+
+def has_ended(run_id: str) -> bool:
+    """Whether a run is known and not open any more."""
+    import mlflow
+
+    closed = f"attributes.run_id = '{run_id}' and attributes.status != 'RUNNING'"
+    return bool(mlflow.search_runs(search_all_experiments=True, filter_string=closed, output_format="list"))
 
 
 def close_pipeline_run(job: str, *, succeeded: bool, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs and the registry: which store that is, whether it answers, and turns for what it cannot do atomically.
+"""Where MLflow keeps runs and the registry: which store that is, and whether it answers.
 
 In: `MLFLOW_TRACKING_URI` and the credentials beside it. Out: an environment in which MLflow finds its store, or a sentence on why not.
 """
@@ -11,10 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from filelock import FileLock
 
 from components.common.errors import PawflowError
-from components.common.store import home
 
 #: What a tracking server's refusal means.
 _REFUSALS = {
@@ -66,9 +64,3 @@ def require_server() -> str:
     if not answer.ok:
         raise PawflowError(f"{address} answers with status {answer.status_code}, as no MLflow server does; correct MLFLOW_TRACKING_URI")
     return address
-
-
-def machine_lock() -> FileLock:
-    """A lock between the runs on this machine, for what MLflow cannot do atomically."""
-    home().mkdir(parents=True, exist_ok=True)
-    return FileLock(home() / "mlflow.lock")

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from components.common import registry, tracking
 from components.common.candidate import Candidate
+from components.common.database import machine_lock
 from components.common.dataset import Dataset
 from components.common.files import CANDIDATE_FILE
+from components.common.mishaps import OutageError, explain
 from components.common.progress import say
 from components.common.recipe import Recipe
 from components.common.store import artifact_digest, read_record
@@ -60,12 +62,29 @@ def registered(candidate: Path, form: ServingForm, golden: dict[str, bytes], dat
     with packed(candidate, form.form, seen) as folder:
         describe_held_out(candidate, form, dataset).write(folder)
         logged = log_model(folder, next(iter(golden.values())), {"dataset_digest": dataset.digest})
+    _delete_abandoned(recipe.model)
     version = registry.create_version(logged.uri, recipe.model, form.form)
     try:
         yield Registered(version, logged.model_id, candidate, form)
-    except BaseException:
-        registry.delete_version(recipe.model, version)
+    except BaseException as error:
+        # After an outage the server would be waited for as long again; the next run deletes the version.
+        if not isinstance(explain(error), OutageError):
+            registry.delete_version(recipe.model, version)
         raise
+
+
+def _delete_abandoned(model: str) -> None:
+    """Delete versions that a register step has made and left before it came to a verdict, because it was killed.
+
+    They are known by its MLflow run, which has ended; that of a killed one is closed by the next run on the same machine.
+    """
+    # Two runs must not both delete one.
+    with machine_lock():
+        for entry in registry.list_versions(model):
+            is_unfinished = "serve" in entry.tags and "verdict" not in entry.tags and not entry.aliases
+            if is_unfinished and tracking.has_ended(entry.run_id):
+                registry.delete_version(model, entry.version)
+                say(f"{model} version {entry.version}, which a killed run left without a verdict, is deleted")
 
 
 def publish(made: Registered, verdict: Verdict, certificate: Certificate, dataset: Dataset, recipe: Recipe, job: str) -> None:
@@ -95,11 +114,12 @@ def publish(made: Registered, verdict: Verdict, certificate: Certificate, datase
         "candidate_digest": artifact_digest(candidate),
         "dataset_digest": dataset.digest,
         "generated": str(verdict.generated).lower(),
-        "promote": str(verdict.promote).lower(),
-        "verdict": verdict.verdict,
         "champion_before": verdict.champion_before or "",
         "certificate": "holds" if certificate.holds else "does not hold",
         "git_commit": tracking.pipeline_tag(job, tracking.COMMIT_TAG),
+        "promote": str(verdict.promote).lower(),
+        # Last, since what has none is taken for unfinished.
+        "verdict": verdict.verdict,
     }
     registry.describe_version(recipe.model, verdict.version, card.markdown, tags)
     say(f"{recipe.model} version {verdict.version} is registered as challenger")

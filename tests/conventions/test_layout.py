@@ -14,6 +14,7 @@ from components.train.models import ARCHITECTURES
 ROOT = Path(__file__).parents[2]
 STEPS = ("start", "download", "fuse", "augment", "train", "evaluate", "register", "promote", "finish")
 MLFLOW_USERS = {
+    "components/common/database.py",
     "components/common/tracking.py",
     "components/common/registry.py",
     "components/register/packaging.py",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -22,7 +23,7 @@ from components.common.errors import PawflowError
 from components.common.progress import MARK
 from pipeline.__main__ import EXIT_CODES, app
 from pipeline.catalog import find_recipe, list_recipes
-from pipeline.console import Console
+from pipeline.console import Console, shown
 from pipeline.versions import require_kfp
 from tests.docs.reading import parse
 from tests.processes import ROOT, running_server
@@ -99,13 +100,26 @@ def test_exit_codes_are_those_of_the_help() -> None:
 
 
 def test_a_quiet_run_shows_errors_alone() -> None:
-    shown, log = io.StringIO(), io.StringIO()
-    console = Console(Terminal(file=shown), log, only_errors=True)
+    terminal, log = io.StringIO(), io.StringIO()
+    console = Console(Terminal(file=terminal), log, only_errors=True)
     console.write(f"{MARK}fuse| done in 2 s\n{MARK}fuse| error: the disk is full\n")
-    assert "done in" not in shown.getvalue()
-    assert "the disk is full" in shown.getvalue()
+    assert "done in" not in terminal.getvalue()
+    assert "the disk is full" in terminal.getvalue()
     assert "done in" in log.getvalue()
-    assert console.num_errors == 1
+    assert (console.num_errors, console.num_killed) == (1, 0)
+    console.write("            Killed\n")
+    assert (console.num_errors, console.num_killed) == (1, 1)
+
+
+def test_what_libraries_log_is_in_the_log_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown_to_people, logger = io.StringIO(), logging.getLogger()
+    before = logger.handlers[:]
+    with shown(Terminal(file=shown_to_people), tmp_path / "log"):
+        # As the local runner does, which also takes the handlers away and back for each task.
+        logging.error("Task train failed")
+    assert logger.handlers == before
+    assert "Task train failed" in (tmp_path / "log").read_text()
+    assert shown_to_people.getvalue() + "".join(capsys.readouterr()) == ""
 
 
 def test_predict_without_a_champion_says_how_to_get_one() -> None:

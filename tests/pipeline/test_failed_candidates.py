@@ -115,6 +115,7 @@ def test_if_all_fail_the_run_does_with_all_the_reasons(told: str, workspace_of_r
     output = result.stdout + result.stderr
     assert result.returncode == 2
     assert "Traceback" not in output
+    assert "ERROR:root" not in output, "the runner's own words are in the log"
     (line,) = [line for line in output.splitlines() if "error: no candidate could be trained." in line]
     for name, reason in {**REASONS, "good": "candidate 'good' diverged"}.items():
         assert f"{name} failed: " in line

@@ -180,6 +180,15 @@ def test_a_version_from_before_the_prefix_is_read_like_any_other(add_version: An
     assert registry.read_history("tiny")[0].verdict == "promoted: it is better"
 
 
+def test_files_that_are_lost_are_named_with_the_remedy(add_version: Any, tmp_path: Path) -> None:
+    add_version()
+    for file in tmp_path.rglob(registry.ANSWERS_FILE):
+        file.unlink()
+    with pytest.raises(PawflowError, match=r"tiny version 1 has no .* that can be read \(.*\); restore MLflow's artifacts") as caught:
+        registry.fetch("tiny", "1", registry.ANSWERS_FILE)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_an_empty_registry_says_what_to_do() -> None:
     assert "no model is registered yet" in call("list")
     assert call_json("list") == []

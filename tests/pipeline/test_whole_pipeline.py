@@ -24,12 +24,20 @@ pytestmark = pytest.mark.pipeline
 MODEL = "sample-smoke"
 
 
+def folders_in(folder: Path) -> list[Path]:
+    """What tasks would leave there; a library keeps a small file of its own."""
+    return [path for path in folder.iterdir() if path.is_dir()]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     """A workspace in which the sample has been run once, and what that printed."""
     workspace = Workspace(tmp_path_factory.mktemp("workspace"), MODEL)
+    temporary = tmp_path_factory.mktemp("temporary")
+    workspace.environment["TMPDIR"] = str(temporary)
     result = workspace.run("pipeline", "run", "--recipe", "sample", "--smoke")
     assert result.returncode == 0, result.stdout
+    assert not folders_in(temporary)
     return workspace, result.stdout + result.stderr
 
 
@@ -209,13 +217,11 @@ def test_a_damaged_archive_ends_with_one_message_and_the_champion_stays(finished
     assert {run.info.status for run in runs} == {"FINISHED", "FAILED"}, "the exit handler closes the parent run"
 
 
-def test_a_stopped_run_ends_at_once_and_says_how_to_continue(finished: tuple[Workspace, str]) -> None:
-    workspace, _ = finished
+def test_a_stopped_run_ends_at_once_and_says_how_to_continue(finished: tuple[Workspace, str], tmp_path: Path) -> None:
+    workspace, environment = finished[0], {**finished[0].environment, "TMPDIR": str(tmp_path)}
     # Another seed, so that there is work to stop.
     command = [sys.executable, "-m", "pipeline", "run", "--recipe", "sample", "seed=7"]
-    process = subprocess.Popen(
-        command, cwd=workspace.folder, env=workspace.environment, start_new_session=True, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, cwd=workspace.folder, env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
         if "drawing" in line:
@@ -223,4 +229,5 @@ def test_a_stopped_run_ends_at_once_and_says_how_to_continue(finished: tuple[Wor
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT
+    assert not folders_in(tmp_path)
     assert output.strip().endswith("to continue: .venv/bin/python -m pipeline run --recipe sample seed=7")

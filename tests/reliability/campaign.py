@@ -131,8 +131,13 @@ class Place(Workspace):
             "answers": answers.to_csv(index=False),
             "winner": verdict["candidate"],
             "checks": [check["passed"] for check in verdict["checks"] if check["name"] in ("floor", "log_loss", "size", "confounding")],
-            "champion": (champion.tags["candidate"], champion.tags["dataset_digest"], champion.tags["verdict"]),
+            "champion": (*(champion.tags[f"pawflow.{name}"] for name in ("candidate", "dataset_digest", "promote")),),
         }
+
+    def unjudged_versions(self) -> list[str]:
+        """Numbers of versions that a register step has left without a verdict."""
+        versions = self.client.search_model_versions(f"name = '{self.model}'")
+        return [version.version for version in versions if "pawflow.verdict" not in version.tags]
 
     def open_runs(self) -> set[str]:
         """Names of MLflow runs that say that they are running; read without MLflow, which would create what is missing."""
@@ -183,9 +188,11 @@ class Run:
 
     def kill(self) -> None:
         """Everything at once, as a power cut would as far as processes can tell."""
-        for process in [psutil.Process(self.process.pid), *self.tasks()]:
+        tasks = self.tasks()
+        self.process.kill()
+        for task in tasks:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+                task.kill()
         self.process.wait()
 
     def end(self) -> tuple[int, str]:
@@ -202,6 +209,7 @@ class Run:
         code, told = self.end()
         assert code == 2, (code, told)
         assert "Traceback" not in told, told
+        assert "ERROR:root" not in told, told
         sentences = [line.partition("error: ")[2] for line in told.splitlines() if "error: " in line]
         assert sentences, told
         return sentences[0]

@@ -98,11 +98,12 @@ def test_mlflow_is_killed_for_a_while(place: Place, server: Server, report: Repo
         told.append("as the undisturbed run")
 
 
-def test_mlflow_stays_away(place: Place, server: Server, report: Report, undisturbed: Expected) -> None:
+@pytest.mark.parametrize("step", ["train cnn", "register"])
+def test_mlflow_stays_away(place: Place, server: Server, report: Report, undisturbed: Expected, step: str) -> None:
     place.environment["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "3"
-    with report.row("MLflow's server killed for good, MLFLOW_HTTP_REQUEST_MAX_RETRIES=3", "in train cnn") as told:
+    with report.row("MLflow's server killed for good, MLFLOW_HTTP_REQUEST_MAX_RETRIES=3", f"in {step}") as told:
         run = place.start()
-        run.wait_for_step("train cnn")
+        run.wait_for_step(step)
         server.kill()
         started = time.monotonic()
         sentence = run.fail()
@@ -113,7 +114,8 @@ def test_mlflow_stays_away(place: Place, server: Server, report: Report, undistu
         place.complete()
         assert place.result() == undisturbed[1]
         assert not place.open_runs()
-        told.append("with the server: as the undisturbed run, no MLflow run left open")
+        assert not place.unjudged_versions()
+        told.append("with the server: as the undisturbed run, no MLflow run left open, no version without a verdict")
 
 
 @pytest.mark.parametrize("command", ["serve", "web", "ui"])

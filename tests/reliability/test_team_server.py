@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -52,21 +53,37 @@ def part(server: Server, name: str) -> psutil.Process:
     return min(found, key=psutil.Process.create_time)
 
 
-def test_the_database_and_the_store_are_killed_under_load(client_of: Place, server: Server, report: Report, undisturbed: Expected) -> None:
-    with report.row("team server: SIGKILL of Postgres, then of the S3 store; `make stack` starts them again", "in training") as told:
+#: How, the signals for Postgres and the store, and the words of a run at which they come.
+ENDS = {
+    "killed (SIGKILL)": (signal.SIGKILL, signal.SIGKILL, "augment", "scratch epoch"),
+    # With SIGTERM Postgres would wait for its clients to go.
+    "stopped (SIGINT, SIGTERM)": (signal.SIGINT, signal.SIGTERM, "scratch epoch", "evaluate"),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_the_database_and_the_store_end_under_load(
+    client_of: Place, server: Server, report: Report, undisturbed: Expected, how: str
+) -> None:
+    of_database, of_store, first, second = ENDS[how]
+    with report.row(f"team server: Postgres, then the S3 store {how}; `make stack` starts them again", f"at “{first}”, “{second}”") as told:
+        said_before = len(server.log.read_text())
         run = client_of.start()
-        run.wait_until(lambda: "augment" in run.told)
-        part(server, "postgres").kill()
-        run.wait_until(lambda: "scratch epoch" in run.told)
-        part(server, "weed").kill()
+        run.wait_until(lambda: first in run.told)
+        part(server, "postgres").send_signal(of_database)
+        run.wait_until(lambda: second in run.told)
+        part(server, "weed").send_signal(of_store)
         code, output = run.end()
         assert code == 0, output
         assert client_of.result() == undisturbed[1]
+        log = server.log.read_text()[said_before:]
+        assert "postgres ended with" in log
+        assert "s3 ended with" in log
         told.append("the run goes on and ends as the undisturbed one")
 
 
 def test_the_store_stands_still(client_of: Place, server: Server, report: Report, undisturbed: Expected) -> None:
-    with report.row("team server: the S3 store stopped (SIGSTOP) for 30 s", "in evaluate") as told:
+    with report.row("team server: the S3 store stopped (SIGSTOP) for 30 s", "in training") as told:
         run = client_of.start()
         run.wait_until(lambda: "train frozen" in run.told)
         store = part(server, "weed")
@@ -87,18 +104,19 @@ def test_a_wrong_password(client_of: Place, report: Report) -> None:
         told.append(f"exit code 2: “{sentence[:120]}…”")
 
 
-def test_no_bucket(client_of: Place, server: Server, report: Report, undisturbed: Expected) -> None:
+def test_the_artifacts_are_lost(client_of: Place, server: Server, report: Report, undisturbed: Expected) -> None:
     keys = credentials.read(server.folder / "data" / "credentials.env")
     login = {"aws_access_key_id": keys["S3_ACCESS_KEY"], "aws_secret_access_key": keys["S3_SECRET_KEY"], "region_name": "us-east-1"}
     bucket = boto3.resource("s3", endpoint_url=server.address("s3"), **login).Bucket("pawflow")
-    bucket.objects.all().delete()
-    bucket.delete()
     client_of.environment["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "2"
-    with report.row("team server: the bucket deleted") as told:
+    with report.row("team server: the bucket deleted, and with it the champion's files") as told:
+        client_of.complete()
+        bucket.objects.all().delete()
+        bucket.delete()
         sentence = client_of.start().fail()
-        told.append(f"exit code 2: “{sentence[:120]}…”")
-        bucket.create()
-        # Without what was in the bucket no earlier champion can be compared with.
+        assert "that can be read" in sentence
+        told.append(f"exit code 2: “{sentence[:300]}”")
+        # SeaweedFS makes the bucket anew at the first write. Without what was in it no earlier champion can be compared with.
         client_of.complete("model=steady-again")
         assert client_of.result()["metrics"] == undisturbed[1]["metrics"]
-        told.append("with a bucket, under another name: as the undisturbed run")
+        told.append("under another name: as the undisturbed run")

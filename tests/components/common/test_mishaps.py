@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -7,13 +8,14 @@ import signal
 import socket
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
 import requests
 
-from components.common import tracking
+from components.common import registry, tracking
 from components.common.cli import attempt
 from components.common.errors import PawflowError
 from components.common.mishaps import OutageError, explain
@@ -27,15 +29,26 @@ def raised(function: object, *arguments: object) -> BaseException:
     return caught.value
 
 
-def test_a_file_that_may_not_grow_is_said_with_its_remedy(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
-        error = raised((tmp_path / "large").write_bytes, bytes(2000))
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+def open_step(recipe: Recipe) -> None:
+    with tracking.step_run("fuse", recipe, ""):
+        pass
+
+
+def test_a_file_that_may_not_grow_is_said_with_its_remedy(tmp_path: Path) -> None:
+    with no_file_larger_than(1000):
+        error = raised((tmp_path / "large").write_bytes, bytes(2000))
     assert "raise the limit, then type the same command again" in str(explain(error))
 
 
@@ -109,11 +122,25 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert "mlflow.db cannot be used (file is not a database)" in str(explain(error))
 
 
+def test_a_database_whose_making_failed_is_made_from_the_start(recipe: Recipe, tmp_path: Path) -> None:
+    with no_file_larger_than(300_000):
+        for function, argument in ((open_step, recipe), (tracking.find_pipeline_run, "7"), (registry.list_versions, "")):
+            assert "mlflow.db cannot be used (disk I/O error)" in str(explain(raised(function, argument)))
+    assert not (tmp_path / "mlflow.db").exists()
+    open_step(recipe)
+    assert [path.name for path in tmp_path.glob("mlflow.db*")] == ["mlflow.db"]
+
+
+def test_a_database_that_something_else_left_half_made_is_named(recipe: Recipe, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("create table spans (trace_id text)")
+    assert "mlflow.db is half made (table spans already exists)" in str(explain(raised(open_step, recipe)))
+
+
 def test_a_server_that_is_away_ends_the_step_with_one_sentence_and_is_not_waited_for_twice(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], deserted_address: str
 ) -> None:
-    with tracking.step_run("fuse", recipe, ""):
-        pass
+    open_step(recipe)
     store = os.environ["MLFLOW_TRACKING_URI"]
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 

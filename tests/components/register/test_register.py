@@ -23,6 +23,7 @@ from components.register.answers import ask, read_predictions
 from components.register.certificate import Certificate, pick_golden_photos
 from components.register.confounding import find_clean
 from components.register.model_card import write_card
+from components.register.packaging import log_model, packed
 from components.register.publishing import publish, registered
 from components.register.register import Judgement, judge, state_verdict
 from components.register.selection import Choice
@@ -133,6 +134,24 @@ def test_versions_aliases_and_verdicts(
     assert json.loads(registry.fetch("tiny", "3", registry.CERTIFICATE_FILE).read_text())["holds"]
     check_the_model_card(champion)
     check_the_registered_model(dataset)
+
+
+def test_what_a_killed_register_step_left_is_deleted_by_the_next(
+    dataset: Dataset, one_candidate: Recipe, rivals: tuple[Evaluated, Evaluated], tmp_path: Path
+) -> None:
+    """And neither what another one works on, nor a finished version without alias, nor one that a person has given an alias."""
+    photo = next(iter(pick_golden_photos(dataset).values()))
+    for status in ("KILLED", "KILLED", "RUNNING"):
+        with tracking.step_run("register", one_candidate, ""), packed(rivals[0].candidate, "float32", frozenset()) as folder:
+            registry.create_version(log_model(folder, photo, {}).uri, "tiny", "float32")
+            run = mlflow.active_run()
+        assert run is not None
+        mlflow.MlflowClient().update_run(run.info.run_id, status=status)
+    mlflow.MlflowClient().set_registered_model_alias("tiny", "mine", "2")
+    register(rivals[0], dataset, one_candidate, tmp_path / "first")
+    register(rivals[0], dataset, one_candidate, tmp_path / "second")
+    left_over = {entry.version: (entry.aliases, entry.tags.get("promote")) for entry in registry.list_versions("tiny")}
+    assert left_over == {"2": (("mine",), None), "3": ((), None), "4": ((), "true"), "5": (("challenger",), "true")}
 
 
 def check_the_model_card(champion: registry.Entry) -> None:
