@@ -52,7 +52,7 @@ def evaluate(
         failed: Name -> reason of each that could not be trained, to be listed with the others.
     """
     images, ranges = describe_images(dataset, recipe)
-    exam = Exam(dataset, images, describe_origins(dataset, recipe), choose_headline(images), recipe.seed)
+    exam = Exam(dataset, images, describe_origins(dataset, recipe), choose_headline(images, dataset), recipe.seed)
     results: dict[str, Any] = {}
     answers: dict[str, dict[str, Answers]] = {}
     for name, candidate in candidates.items():

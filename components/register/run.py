@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.common import registry, tracking
 from components.common.cli import CandidatesOption, DatasetOption, EvaluationOption, JobOption, OutOption, RecipeOption
+from components.common.confounding import find_clean
 from components.common.dataset import Dataset
 from components.common.files import METRICS_FILE, PREDICTIONS_FILE
 from components.common.outcomes import find_outcomes
@@ -16,7 +17,6 @@ from components.common.store import read_record
 from components.register.answers import read_predictions
 from components.register.certificate import certify, pick_golden_photos
 from components.register.chart import CHART_FILE, draw_chart
-from components.register.confounding import find_clean
 from components.register.endpoint import Endpoint
 from components.register.publishing import publish, registered
 from components.register.register import Verdict, judge, state_verdict

@@ -79,7 +79,8 @@ def list_slices(slices: Mapping[str, Mapping[str, Any]], measures: Mapping[str, 
 def list_findings(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """What to know before relying on the winner: a level ("bad", "warn" or "good"), a sentence and the section that tells more."""
     result, headline = summary["candidates"][summary["winner"]], summary["headline"]
-    findings = [("good", f"Headline: {state_count(result['headline']['accuracy'])} {headline['words']}.", "metrics")]
+    level = "warn" if headline["caveat"] else "good"
+    findings = [(level, f"Headline: {state_count(result['headline']['accuracy'])} on test images {headline['words']}.", "metrics")]
     if headline["caveat"]:
         findings.append(("bad", f"{headline['caveat'][:1].upper()}{headline['caveat'][1:]}.", "slices"))
     if summary["generated"]:

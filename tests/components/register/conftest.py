@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from onnx import helper
 
+from components.common.confounding import find_clean
 from components.common.dataset import Dataset
 from components.common.files import PREDICTIONS_FILE
 from components.common.metrics import estimate_metrics
 from components.common.recipe import Recipe
 from components.register.answers import read_predictions
-from components.register.confounding import find_clean
 from serving.predictor import INT8_FILE, MODEL_FILE, Predictor
 from tests.conftest import write_mean_model
 
