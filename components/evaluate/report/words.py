@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.common.metrics import METRICS
+from components.common.metrics import METRICS, state_count
+
+__all__ = ["list_findings", "list_metrics", "list_slices", "state_count"]
 
 #: Metric -> its name, whether it is shown in percent, and what it means.
 _METRICS = {
@@ -35,15 +37,6 @@ SLICES = {
     "brightness": "Brightness",
     "sharpness": "Sharpness",
 }
-
-
-def state_count(accuracy: Mapping[str, float]) -> str:
-    """Errors and accuracy: "13 errors in 2,000 images, accuracy 99.4 % (98.9 to 99.6)"."""
-    errors, n = int(accuracy["errors"]), int(accuracy["n"])
-    return (
-        f"{errors:,} error{'' if errors == 1 else 's'} in {n:,} images, accuracy "
-        f"{100 * accuracy['value']:.1f} % ({100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f})"
-    )
 
 
 def list_metrics(part: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:

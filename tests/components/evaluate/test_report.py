@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from components.common.dataset import Dataset
+from components.common.metrics import state_count
 from components.common.recipe import Recipe
 from components.evaluate.evaluate import evaluate
-from components.evaluate.report.words import list_findings, list_slices, state_count
+from components.evaluate.report.words import list_findings, list_slices
 from tests.conftest import write_mean_model
 
 

@@ -140,6 +140,8 @@ def check_the_model_card(champion: registry.Entry) -> None:
     for text in (champion.description, page):
         for expected in (
             "promoted: accuracy",
+            "What the gate judged",
+            "on test images of every kind. But all are drawn.",
             "generated",
             champion.tags["dataset_digest"],
             "drawn for tests",
