@@ -72,6 +72,7 @@ def evaluate(
     results[winner] |= examine(candidates[winner], predictor, portrait, exam, folder / "figures" / winner)
     summary = {
         "generated": bool(dataset.report["generated"]),
+        "recipe": dataset.report["recipe"],
         "dataset_digest": dataset.digest,
         "classes": dataset.classes,
         "select": recipe.select,

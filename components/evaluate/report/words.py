@@ -100,8 +100,8 @@ def list_findings(summary: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _judge_calibration(result: Mapping[str, Any]) -> tuple[str, str, str]:
     error, calibration = result["headline"]["calibration_error"], result["calibration"]
-    level = "good" if error["value"] <= 0.05 else "warn"
     before, after = (calibration["log_loss"][when] for when in ("before", "after"))
+    level = "good" if error["value"] <= 0.05 and after <= before else "warn"
     text = (
         f"Probabilities are off by {100 * error['value']:.1f} % on average; the temperature of {calibration['temperature']:.2f} "
         f"changed the log-loss on the headline's images from {before:.4f} to {after:.4f}."
