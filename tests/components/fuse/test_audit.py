@@ -57,7 +57,7 @@ def test_archives_saved_differently_are_found_out(tmp_path: Path, recipe: Recipe
 
 def test_busy_pictures_are_told_from_bytes_alone_and_the_sentence_says_so(tmp_path: Path, recipe: Recipe) -> None:
     """All of one size and encoder; the dogs have stripes."""
-    files = {}
+    files: dict[str, bytes] = {}
     for number in range(60):
         striped = scene(1000 + number)
         for column in range(0, 80, 4):

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pandas as pd
@@ -46,10 +47,10 @@ def evaluate_model(folder: Path, dataset: Dataset, bias: float) -> Evaluated:
         probabilities = pd.DataFrame(scores, columns=[f"probability_{name}" for name in dataset.classes])
         frames.append(rows[["id", "split", "source", "breed", "label"]].assign(candidate="cnn").join(probabilities))
     pd.concat(frames).to_parquet(evaluation / PREDICTIONS_FILE, index=False)
-    result = {"latency_ms": 1.0}
+    result: dict[str, Any] = {"latency_ms": 1.0}
     for split in ("validation", "test"):
         answers = read_predictions(evaluation / PREDICTIONS_FILE, split, dataset, find_clean(dataset, split))["cnn"]
-        result[split] = estimate_metrics(answers.labels, answers.probabilities, 0)  # type: ignore[assignment]
+        result[split] = estimate_metrics(answers.labels, answers.probabilities, 0)
     result |= {"headline": result["test"], "headline_is": {"words": "of every kind", "caveat": "all are drawn"}}
     (evaluation / "metrics.json").write_text(json.dumps({"candidates": {"cnn": result}}))
     return Evaluated(candidate, evaluation)
