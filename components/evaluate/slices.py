@@ -91,9 +91,8 @@ def choose_headline(images: pd.DataFrame, dataset: Dataset) -> Headline:
     if audit["level"] not in TELLING_LEVELS or set(images.loc[headline.select(images), "id"]) <= find_clean(dataset, "test"):
         return headline
     auc = float(audit["probes"]["class_from_file"]["auc"])
-    told = (
-        f"confounding is {audit['level']}: how files are made (size, format, encoder) tells the class with an AUC of {auc:.2f} by the audit"
-    )
+    seen = "size, bytes, format, encoder"
+    told = f"confounding is {audit['level']}: the audit tells the class from the files alone ({seen}) with AUC {auc:.2f}"
     caveats = [f"{told}, so the figure may be about files and not about classes", *([headline.caveat] if headline.caveat else [])]
     return replace(headline, words=headline.words.replace(_NOTHING_TOLD, ""), caveat="; ".join(caveats))
 

@@ -78,4 +78,4 @@ def test_a_headline_whose_files_tell_the_class_says_so(dataset: Dataset, recipe:
     else:
         assert headline.words == "of sources that hold every class, and that pretrained networks have probably not seen"
         assert "confounding is severe" in headline.caveat
-        assert "AUC of 0.93" in headline.caveat
+        assert "AUC 0.93" in headline.caveat
