@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from serving.images import Pixels
 
@@ -17,6 +18,9 @@ _HEAT = 0.45
 _TILE = 112
 _CAPTION = 26
 _MARGIN = 4
+#: Pillow's own font has spaces of two pixels at this size, so that words run together, and only Latin letters.
+_FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+_FONT_SIZE = 9
 
 
 def overlay_heat(pixels: Pixels, evidence: NDArray[np.float32]) -> Pixels:
@@ -46,11 +50,12 @@ def save_contact_sheet(images: Sequence[Pixels], captions: Sequence[str], path: 
     num_rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * (_TILE + _MARGIN) + _MARGIN, header + num_rows * (_TILE + _CAPTION + _MARGIN) + _MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN), title, fill="black")
+    font = ImageFont.truetype(_FONT, _FONT_SIZE)
+    draw.text((_MARGIN, _MARGIN), title, fill="black", font=font)
     for position, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
         row, column = divmod(position, columns)
         left, top = _MARGIN + column * (_TILE + _MARGIN), header + _MARGIN + row * (_TILE + _CAPTION + _MARGIN)
         sheet.paste(Image.fromarray(pixels).resize((_TILE, _TILE), Image.Resampling.BILINEAR), (left, top))
         for line, text in enumerate(caption.split("\n")[:2]):
-            draw.text((left, top + _TILE + 1 + 11 * line), text[:19], fill="black", font_size=10)
+            draw.text((left, top + _TILE + 1 + 11 * line), text[:19], fill="black", font=font)
     sheet.save(path)

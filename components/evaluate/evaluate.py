@@ -21,6 +21,7 @@ import pandas as pd
 from components.common.candidate import OUT_OF_FOLD
 from components.common.dataset import Dataset
 from components.common.files import METRICS_FILE, PREDICTIONS_FILE
+from components.common.metrics import state_count
 from components.common.progress import say
 from components.common.recipe import Recipe
 from components.common.store import Record, read_record
@@ -30,7 +31,6 @@ from components.evaluate.explanations import check_explanations
 from components.evaluate.judgement import Exam, judge
 from components.evaluate.plots import CONFUSION_MATRIX, FIGURES, WORST_ERRORS, Subject, draw_figures, draw_worst_errors
 from components.evaluate.report import PAGE, write_page
-from components.evaluate.report.words import state_count
 from components.evaluate.robustness import measure_robustness
 from components.evaluate.slices import MEASURES, choose_headline, describe_images, describe_origins
 from components.evaluate.strangers import draw_strangers, measure_strangers
@@ -52,7 +52,7 @@ def evaluate(
         failed: Name -> reason of each that could not be trained, to be listed with the others.
     """
     images, ranges = describe_images(dataset, recipe)
-    exam = Exam(dataset, images, describe_origins(dataset, recipe), choose_headline(images), recipe.seed)
+    exam = Exam(dataset, images, describe_origins(dataset, recipe), choose_headline(images, dataset), recipe.seed)
     results: dict[str, Any] = {}
     answers: dict[str, dict[str, Answers]] = {}
     for name, candidate in candidates.items():
@@ -72,6 +72,7 @@ def evaluate(
     results[winner] |= examine(candidates[winner], predictor, portrait, exam, folder / "figures" / winner)
     summary = {
         "generated": bool(dataset.report["generated"]),
+        "recipe": dataset.report["recipe"],
         "dataset_digest": dataset.digest,
         "classes": dataset.classes,
         "select": recipe.select,

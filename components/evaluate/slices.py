@@ -6,13 +6,14 @@ sharp an image is, is told in quarters of the test split, because absolute bound
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from components.common.confounding import TELLING_LEVELS, find_clean, read_audit
 from components.common.dataset import SPLITS, Dataset
 from components.common.parallel import map_on_all_cores
 from components.common.recipe import Recipe
@@ -30,6 +31,7 @@ COLUMNS = ("source", "breed", "breed_in_training", "unconfounded", "imagenet", *
 #: Layouts of archives whose photos were taken from ImageNet, so that pretrained networks have very probably seen them.
 _FROM_IMAGENET = frozenset({"dog_breeds"})
 _NUM_QUARTERS = 4
+_NOTHING_TOLD = ", so that the source tells nothing"
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,27 @@ def describe_images(dataset: Dataset, recipe: Recipe) -> tuple[pd.DataFrame, dic
     return table, ranges
 
 
-def choose_headline(images: pd.DataFrame) -> Headline:
-    """The un-confounded test images that backbones have probably not seen; as much of that as there is."""
-    sources = ({"unconfounded": "yes"}, "of sources that hold every class, so that the source tells nothing,")
+def choose_headline(images: pd.DataFrame, dataset: Dataset) -> Headline:
+    """The un-confounded test images that backbones have probably not seen; as much of that as there is.
+
+    Where the audit says that the files of these images tell the class all the same, the headline says so too.
+    """
+    headline, audit = _choose_kind(images), read_audit(dataset)
+    if audit["level"] not in TELLING_LEVELS or set(images.loc[headline.select(images), "id"]) <= find_clean(dataset, "test"):
+        return headline
+    auc = float(audit["probes"]["class_from_file"]["auc"])
+    seen = "size, bytes, format, encoder"
+    told = f"confounding is {audit['level']}: the audit tells the class from the files alone ({seen}) with AUC {auc:.2f}"
+    caveats = [f"{told}, so the figure may be about files and not about classes", *([headline.caveat] if headline.caveat else [])]
+    return replace(headline, words=headline.words.replace(_NOTHING_TOLD, ""), caveat="; ".join(caveats))
+
+
+def _choose_kind(images: pd.DataFrame) -> Headline:
+    sources = ({"unconfounded": "yes"}, f"of sources that hold every class{_NOTHING_TOLD}")
     backbones = ({"imagenet": "probably not seen"}, "that pretrained networks have probably not seen")
     for columns, words, caveat in (
-        (sources[0] | backbones[0], f"{sources[1]} and {backbones[1]}", ""),
-        (sources[0], sources[1].rstrip(","), "pretrained networks have probably seen these images, so the figure may be too good"),
+        (sources[0] | backbones[0], f"{sources[1]}, and {backbones[1]}", ""),
+        (sources[0], sources[1], "pretrained networks have probably seen these images, so the figure may be too good"),
         (backbones[0], backbones[1], "every class has a source of its own, so the figure may be about sources and not about classes"),
     ):
         headline = Headline(columns, words, caveat)

@@ -54,10 +54,16 @@ ADVICE = {
     "none": "the files do not tell the class",
 }
 #: Where all images are of one source, there is no other to judge by.
-_ADVICE_ALONE = (
-    "the files of the classes were made in different ways (size, format, encoder): collect the classes alike, or, where "
-    "the difference belongs to what they show, set gate.confounding=report"
-)
+_ADVICE_ALONE = "the files of the classes differ{}: collect them alike, or, if the difference belongs to what they show, {}"
+_ADVICE_BYTES = "busy pictures have more of these, so what they show may be the reason: if it is, {}, else collect the classes alike"
+_WAY_OUT = "set gate.confounding=report"
+#: What of a file tells the class: probe -> its words, and the columns of `describe_files` that it sees. Asked where all together tell it.
+_PARTS = {
+    "class_from_size": ("width and height", ("width", "height", "aspect")),
+    "class_from_bytes": ("number of bytes", ("bytes",)),
+    "class_from_encoder": ("format and encoder", ("mode", "format", *(f"encoding_{number}" for number in range(4)))),
+}
+_TELLING = 0.7
 
 _NUM_FOLDS = 5
 _MOST_IMAGES = 20_000
@@ -87,7 +93,12 @@ def audit(dataset: Dataset, seed: int) -> dict[str, object]:
         if len(classes) > 1 and np.bincount(numbers).min() >= _FEWEST_IMAGES:
             folds = _fold(numbers, rows.loc[chosen, "group"], seed)
             for kind, table in features.items():
-                probes[name.format(kind)] = _probe(table[chosen].to_numpy(np.float32), numbers, folds, seed)
+                probes[name.format(kind)] = answer = _probe(table[chosen].to_numpy(np.float32), numbers, folds, seed)
+                if name.format(kind) == "class_from_file" and _tells(answer):
+                    probes |= {
+                        part: _probe(table[list(columns)].to_numpy(np.float32), numbers, folds, seed)
+                        for part, (_, columns) in _PARTS.items()
+                    }
     level, finding = state_finding(probes, rows["source"].nunique())
     say(f"audit: {finding}")
     counts = dataset.manifest.dropna(subset=["split"]).groupby(["source", "label"]).size().unstack(fill_value=0)
@@ -101,9 +112,14 @@ def flatten(report: dict[str, object]) -> dict[str, float]:
     return {f"audit.{name}": answer["auc"] for name, answer in probes.items()}
 
 
-def advise(level: str, num_sources: int) -> str:
-    """What follows from a level."""
-    return _ADVICE_ALONE if level in ("severe", "strong") and num_sources == 1 else ADVICE[level]
+def advise(level: str, probes: dict[str, dict[str, object]], num_sources: int) -> str:
+    """What follows from a level, and from what decides it."""
+    if level not in ("severe", "strong") or num_sources > 1:
+        return ADVICE[level]
+    deciding = [part for part in _PARTS if part in probes and _tells(probes[part])]
+    if deciding == ["class_from_bytes"]:
+        return f"of the files of the classes only the number of bytes differs; {_ADVICE_BYTES.format(_WAY_OUT)}"
+    return _ADVICE_ALONE.format(f" in {' and in '.join(_PARTS[part][0] for part in deciding)}" if deciding else "", _WAY_OUT)
 
 
 def state_finding(probes: dict[str, dict[str, object]], num_sources: int) -> tuple[str, str]:
@@ -116,13 +132,15 @@ def state_finding(probes: dict[str, dict[str, object]], num_sources: int) -> tup
     within = {
         name.removeprefix("class_from_file."): answer["auc"] for name, answer in probes.items() if name.startswith("class_from_file.")
     }
-    compared = "".join(f"; within {source} alone {auc:.3f}" for source, auc in within.items())
+    parts = [f"{words} {probes[part]['auc']:.3f}" for part, (words, _) in _PARTS.items() if part in probes]
+    compared = f"; alone, {', '.join(parts)}" if parts else ""
+    compared += "".join(f"; within {source} alone {auc:.3f}" for source, auc in within.items())
     told = {
         name.removeprefix("source_from_file."): answer["auc"] for name, answer in probes.items() if name.startswith("source_from_file.")
     }
     compared += "".join(f"; the source of a {label} is told with {auc:.3f}" for label, auc in told.items())
     told_by = f"file metadata alone tells the class with AUC {value:.3f} (n = {asked['n']}){compared}"
-    return level, f"{told_by}. Confounding: {level}; {advise(level, num_sources)}."
+    return level, f"{told_by}. Confounding: {level}; {advise(level, probes, num_sources)}."
 
 
 def find_unconfounded(manifest: pd.DataFrame, classes: list[str]) -> pd.Series:
@@ -205,6 +223,10 @@ def _list_questions(rows: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]
 
 def _fold(numbers: NDArray[np.int64], groups: pd.Series, seed: int) -> list[Fold]:
     return list(StratifiedGroupKFold(_NUM_FOLDS, shuffle=True, random_state=seed).split(numbers, numbers, groups))
+
+
+def _tells(answer: dict[str, object]) -> bool:
+    return float(str(answer["auc"])) >= _TELLING
 
 
 def _probe(table: NDArray[np.float32], numbers: NDArray[np.int64], folds: list[Fold], seed: int) -> dict[str, object]:

@@ -49,14 +49,10 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     _resolve_duplicates(manifest, old)
     record_placement(manifest, old, folder)
     own_split = manifest["split"].copy()
+    _list_classes(manifest, archives)
     search = _form_groups(manifest, folder, old)
     record_near_duplicates(manifest, search, folder)
-    usable = manifest["status"] == "used"
-    classes = sorted(manifest.loc[usable, "label"].unique())
-    if len(classes) < 2:
-        raise PawflowError(
-            f"{usable.sum()} of {len(manifest)} files are usable, with the classes {classes}; at least two classes are needed"
-        )
+    usable, classes = manifest["status"] == "used", _list_classes(manifest, archives)
     manifest.loc[~usable, "split"] = None
     if recipe.balance != "none":
         surplus = undersample(manifest, recipe.seed, old, per_source=recipe.balance == "sources")
@@ -80,6 +76,26 @@ def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     figures = [PAGE, *_draw_contact_sheets(manifest, folder, bool(report["generated"]))]
     write_page(Dataset(folder), folder / PAGE)
     return _make_record(manifest, report, figures, flatten(audited))
+
+
+def _list_classes(manifest: pd.DataFrame, archives: list[Archive]) -> list[str]:
+    """The classes of the usable images, sorted.
+
+    Raises:
+        PawflowError: There are fewer than two.
+    """
+    usable = manifest["status"] == "used"
+    classes = sorted(manifest.loc[usable, "label"].unique())
+    if len(classes) > 1:
+        return classes
+    unused = manifest[~usable]
+    example = f" (for instance {unused['path'].iloc[0]}: {unused['reason'].iloc[0]})" if len(unused) else ""
+    looked = ", ".join(f"{archive.source.name} ({archive.details['origin']})" for archive in archives)
+    counted = f"{usable.sum()} of {len(manifest)} files of {looked} can be used{example}"
+    raise PawflowError(
+        f"{counted}{', all of the class ' + classes[0] if classes else ''}; "
+        "pawflow needs images of at least two classes: add images that can be decoded, in a folder for each class, or another source"
+    )
 
 
 def _resolve_duplicates(manifest: pd.DataFrame, old: pd.Series) -> None:

@@ -8,12 +8,14 @@ from components.common import tracking
 from components.common.cli import JobOption, OutOption, RawOption, RecipeOption
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
+from components.common.progress import say
 from components.common.recipe import load_recipe
 from components.common.step import execute
-from components.common.store import find_outputs, hash_file
+from components.common.store import Record, find_outputs, hash_file
 from components.fuse.decisions import read_decisions
 from components.fuse.fuse import Archive, fuse
 from components.fuse.grouping import find_manifest
+from components.fuse.outlook import foresee_gate
 
 
 def run(*, recipe: RecipeOption, raw: RawOption, out: OutOption, job: JobOption = "") -> None:
@@ -32,6 +34,13 @@ def run(*, recipe: RecipeOption, raw: RawOption, out: OutOption, job: JobOption 
         )
     # In the recipe's order: the first of identical files is the one that is kept.
     archives = [Archive(source, details[name][1], details[name][0]) for name, source in sources.items()]
+
+    def report(record: Record) -> None:
+        fused = Dataset(out)
+        tracking.log_dataset(experiment.model, "; ".join(str(archive.details["origin"]) for archive in archives), fused.digest, "training")
+        if warning := foresee_gate(fused, experiment):
+            say(f"warning: {warning}")
+
     previous, decisions = experiment.sources.previous, experiment.decisions
     execute(
         "fuse",
@@ -48,7 +57,5 @@ def run(*, recipe: RecipeOption, raw: RawOption, out: OutOption, job: JobOption 
         },
         work=lambda folder: fuse(archives, experiment, folder),
         out=out,
-        after=lambda record: tracking.log_dataset(
-            experiment.model, "; ".join(str(archive.details["origin"]) for archive in archives), Dataset(out).digest, "training"
-        ),
+        after=report,
     )

@@ -36,7 +36,7 @@ class Answers:
 
     Attributes:
         classes: Names in the order of the columns of `probabilities`.
-        rows: A row for each image: `id`, `sha256`, `label`, `group`, `clean` (see `confounding.find_clean`) and the slices.
+        rows: A row for each image: `id`, `sha256`, `label`, `group`, `clean` (see `components.common.confounding`) and the slices.
         probabilities: Shape (n, num_classes).
     """
 
@@ -79,7 +79,7 @@ def read_predictions(path: Path, split: str, dataset: Dataset, clean: frozenset[
         path: The evaluation's `predictions.parquet`.
         split: Which.
         dataset: The one that was judged on; adds each image's bytes and group.
-        clean: Ids of the images that count, see `confounding.find_clean`.
+        clean: Ids of the images that count, see `components.common.confounding`.
     """
     table = pd.read_parquet(path)
     known = dataset.rows(split)[["id", "sha256", "group"]]

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from components.common.confounding import TELLING_LEVELS
 from components.common.recipe import LOWER_IS_BETTER, Gate
 from components.register.statistics import SIGNIFICANCE, Difference, holm, mcnemar
 
@@ -158,6 +159,9 @@ def decide(challenger: Challenger, comparison: Comparison | None, rule: Gate) ->
     else:
         shown = next(check for check in checks if check.name == ("floor" if comparison is None else "gain"))
         verdict = f"promoted: {shown.statement}" + (", and there is no champion yet" if comparison is None else "")
+    level = challenger.confounding.level
+    if not failed and rule.confounding == "report" and level in TELLING_LEVELS:
+        verdict += f"; confounding is {level} and was only reported"
     if rule.loosened:
         verdict += "; the gate was loosened by --smoke"
     return Decision(not failed, verdict, tuple(checks))

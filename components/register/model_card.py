@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from components.common.candidate import Candidate
 from components.common.dataset import Dataset
-from components.common.metrics import estimate_accuracy
+from components.common.metrics import estimate_accuracy, state_count
 from components.common.registry import LONGEST_TEXT
 from components.register.answers import Answers, find_slices
 from components.register.certificate import Certificate
@@ -57,6 +57,7 @@ def write_card(
     facts = {
         "verdict": verdict,
         "metrics": {name: found for name, found in verdict.metrics["test"].items() if "value" in found},
+        "headline": state_count(verdict.metrics["headline"]["accuracy"]),
         "certificate": certificate,
         "report": dataset.report,
         "classes": dataset.classes,

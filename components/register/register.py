@@ -50,7 +50,7 @@ class Verdict:
         rule: The recipe's gate.
         challenger: What was measured of it alone, see `gate.Challenger`.
         comparison: With the champion, see `gate.Comparison`.
-        metrics: What the evaluation says of the candidate.
+        metrics: What the evaluation says of the candidate; under `headline_is`, which images `headline` is about.
         dataset_digest: What it was trained and judged on.
         generated: Whether any of that was drawn by a program.
     """

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.common import registry, tracking
 from components.common.cli import CandidatesOption, DatasetOption, EvaluationOption, JobOption, OutOption, RecipeOption
+from components.common.confounding import find_clean
 from components.common.dataset import Dataset
 from components.common.files import METRICS_FILE, PREDICTIONS_FILE
 from components.common.outcomes import find_outcomes
@@ -16,7 +17,6 @@ from components.common.store import read_record
 from components.register.answers import read_predictions
 from components.register.certificate import certify, pick_golden_photos
 from components.register.chart import CHART_FILE, draw_chart
-from components.register.confounding import find_clean
 from components.register.endpoint import Endpoint
 from components.register.publishing import publish, registered
 from components.register.register import Verdict, judge, state_verdict
@@ -37,7 +37,8 @@ def run(
     experiment = load_recipe(recipe)
     fused = Dataset(dataset)
     found = find_outcomes(candidates, experiment)
-    results = json.loads((evaluation / METRICS_FILE).read_text())["candidates"]
+    evaluated = json.loads((evaluation / METRICS_FILE).read_text())
+    results = evaluated["candidates"]
     answers = {
         split: read_predictions(evaluation / PREDICTIONS_FILE, split, fused, find_clean(fused, split)) for split in ("validation", "test")
     }
@@ -55,7 +56,8 @@ def run(
             before = registry.find_version(experiment.model, registry.CHAMPION)
             champion = registry.download_version(experiment.model, before) if before else None
             judgement = judge(winner, form, champion, certificate, fused, experiment)
-            verdict = state_verdict(judgement, made.version, choice, results[choice.winner], found.failed, before, fused, experiment)
+            metrics = results[choice.winner] | {"headline_is": evaluated["headline"]}
+            verdict = state_verdict(judgement, made.version, choice, metrics, found.failed, before, fused, experiment)
             publish(made, verdict, certificate, fused, experiment, job)
         out.mkdir(parents=True, exist_ok=True)
         verdict.write(out)
@@ -70,7 +72,8 @@ def _report(verdict: Verdict, out: Path, dataset: Dataset, job: str) -> None:
     """Write what came of it into the step's run, and the gist into the pipeline's."""
     tracking.log_dataset(verdict.model, "output of fuse", dataset.digest, "evaluation")
     tracking.log_files(out)
-    headline = {f"test.{name}": estimate["value"] for name, estimate in verdict.metrics["test"].items() if "value" in estimate}
+    parts = {"test": verdict.metrics["test"], "headline": {"accuracy": verdict.metrics["headline"]["accuracy"]}}
+    figures = {f"{part}.{name}": found["value"] for part, metrics in parts.items() for name, found in metrics.items() if "value" in found}
     tags = {
         "pawflow.candidate": verdict.candidate,
         "pawflow.model_version": f"{verdict.model}/{verdict.version}",
@@ -79,4 +82,4 @@ def _report(verdict: Verdict, out: Path, dataset: Dataset, job: str) -> None:
     }
     if verdict.failed:
         tags["pawflow.failed_candidates"] = "; ".join(f"{name}: {reason}" for name, reason in verdict.failed.items())
-    tracking.log_outcome(job, headline, tags)
+    tracking.log_outcome(job, figures, tags)

@@ -68,12 +68,21 @@ def calibrate(network: keras.Model, dataset: Dataset, not_sure_share: float) -> 
     metrics = {"calibration.temperature": temperature, "calibration.num_images": float(len(rows))}
     for name in _REPORTED:
         metrics |= {f"calibration.{name}.{when}": METRICS[name](labels, said) for when, said in (("before", before), ("after", after))}
+    say(state_calibration(metrics))
+    return Calibration(temperature, not_sure_below, unfamiliar_below, metrics)
+
+
+def state_calibration(metrics: dict[str, float]) -> str:
+    """What the temperature did, in a line; where the log-loss rose, the imagined images of `fit_temperature` did it, on purpose."""
+    before, after = (metrics[f"calibration.log_loss.{when}"] for when in ("before", "after"))
     told = ", ".join(
         f"{name.replace('_', ' ')} {metrics[f'calibration.{name}.before']:.3f} -> {metrics[f'calibration.{name}.after']:.3f}"
         for name in _REPORTED
     )
-    say(f"temperature {temperature:.2f} on {len(rows)} validation images: {told}")
-    return Calibration(temperature, not_sure_below, unfamiliar_below, metrics)
+    modest = " (kept modest, for so few images)" if after > before else ""
+    return (
+        f"temperature {metrics['calibration.temperature']:.2f} on {metrics['calibration.num_images']:.0f} validation images: {told}{modest}"
+    )
 
 
 def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:

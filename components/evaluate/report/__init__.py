@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from components.common.metrics import state_count
 from components.common.pages import inline_picture, render_page
-from components.evaluate.report.words import list_findings, list_metrics, list_slices, state_count
+from components.evaluate.report.words import list_findings, list_metrics, list_slices
 
 PAGE = "report.html"
 _MOST_CANDIDATES = 24

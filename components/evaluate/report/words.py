@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.common.metrics import METRICS
+from components.common.metrics import METRICS, state_count
+
+__all__ = ["list_findings", "list_metrics", "list_slices", "state_count"]
 
 #: Metric -> its name, whether it is shown in percent, and what it means.
 _METRICS = {
@@ -35,15 +37,6 @@ SLICES = {
     "brightness": "Brightness",
     "sharpness": "Sharpness",
 }
-
-
-def state_count(accuracy: Mapping[str, float]) -> str:
-    """Errors and accuracy: "13 errors in 2,000 images, accuracy 99.4 % (98.9 to 99.6)"."""
-    errors, n = int(accuracy["errors"]), int(accuracy["n"])
-    return (
-        f"{errors:,} error{'' if errors == 1 else 's'} in {n:,} images, accuracy "
-        f"{100 * accuracy['value']:.1f} % ({100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f})"
-    )
 
 
 def list_metrics(part: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
@@ -79,7 +72,8 @@ def list_slices(slices: Mapping[str, Mapping[str, Any]], measures: Mapping[str, 
 def list_findings(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """What to know before relying on the winner: a level ("bad", "warn" or "good"), a sentence and the section that tells more."""
     result, headline = summary["candidates"][summary["winner"]], summary["headline"]
-    findings = [("good", f"Headline: {state_count(result['headline']['accuracy'])} {headline['words']}.", "metrics")]
+    level = "warn" if headline["caveat"] else "good"
+    findings = [(level, f"Headline: {state_count(result['headline']['accuracy'])} on test images {headline['words']}.", "metrics")]
     if headline["caveat"]:
         findings.append(("bad", f"{headline['caveat'][:1].upper()}{headline['caveat'][1:]}.", "slices"))
     if summary["generated"]:
@@ -106,8 +100,8 @@ def list_findings(summary: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _judge_calibration(result: Mapping[str, Any]) -> tuple[str, str, str]:
     error, calibration = result["headline"]["calibration_error"], result["calibration"]
-    level = "good" if error["value"] <= 0.05 else "warn"
     before, after = (calibration["log_loss"][when] for when in ("before", "after"))
+    level = "good" if error["value"] <= 0.05 and after <= before else "warn"
     text = (
         f"Probabilities are off by {100 * error['value']:.1f} % on average; the temperature of {calibration['temperature']:.2f} "
         f"changed the log-loss on the headline's images from {before:.4f} to {after:.4f}."

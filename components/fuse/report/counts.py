@@ -87,7 +87,7 @@ def list_findings(dataset: Dataset) -> list[dict[str, str]]:
     manifest = dataset.manifest
     level = {"severe": "bad", "strong": "bad", "slight": "warn", "none": "good"}.get(report["audit"]["level"], "warn")
     found, num_sources = report["audit"]["level"], len(report["audit"]["images"])
-    verdict = advise(found, num_sources) if found in ADVICE else report["audit"]["finding"]
+    verdict = advise(found, report["audit"]["probes"], num_sources) if found in ADVICE else report["audit"]["finding"]
     findings = [(level, f"Confounding of class and source: {found}; {verdict}.", "audit")]
     if report["conflicts"]:
         findings.append(("warn", f"Pictures under different labels: {len(report['conflicts']):,}. A decision settles each.", "twice"))

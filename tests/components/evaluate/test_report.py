@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from components.common.dataset import Dataset
+from components.common.metrics import state_count
 from components.common.recipe import Recipe
 from components.evaluate.evaluate import evaluate
-from components.evaluate.report.words import list_findings, list_slices, state_count
+from components.evaluate.report.words import list_findings, list_slices
 from tests.conftest import write_mean_model
 
 
@@ -43,6 +44,17 @@ def test_the_page_says_it_in_words_and_escapes_what_strangers_named(dataset: Dat
     assert state_count(summary["candidates"]["bright"]["headline"]["accuracy"]) in page
     for section in ("metrics", "slices", "errors", "robustness", "calibration", "not-sure", "explanations", "candidates"):
         assert f'<section id="{section}">' in page
+    assert "<title>tiny, bright: evaluation</title>" in page
     findings = list_findings(summary)
+    assert findings[0]["level"] == "good"
+    summary["headline"]["caveat"] = "files tell the class"
+    result = summary["candidates"]["bright"]
+    result["headline"]["calibration_error"]["value"] = 0.01
+    for after, level in ((0.3, "good"), (0.4, "good"), (0.5, "warn")):
+        result["calibration"]["log_loss"] = {"before": 0.4, "after": after}
+        confounded = list_findings(summary)
+        assert [finding["level"] for finding in confounded if finding["section"] == "calibration"] == [level]
+    assert (confounded[0]["level"], confounded[1]["level"]) == ("warn", "bad")
+    assert " on test images " in confounded[0]["text"]
     assert all(f'href="#{finding["section"]}"' in page for finding in findings)
     assert any(finding["level"] == "warn" and "drawn" in finding["text"] for finding in findings)

@@ -53,12 +53,29 @@ ROWS = [("cat", "yes", "probably not seen"), ("dog", "yes", "probably not seen")
     ],
 )
 def test_the_headline_is_about_the_cleanest_images_that_hold_every_class(
-    rows: list[tuple[str, str, str]], columns: dict[str, str], caveat: str
+    dataset: Dataset, rows: list[tuple[str, str, str]], columns: dict[str, str], caveat: str
 ) -> None:
     # A slice of one class only is always there to be mistaken for the headline.
-    images = pd.DataFrame([*rows, ("dog", "no", "probably seen")], columns=["label", "unconfounded", "imagenet"])
-    headline = choose_headline(images)
+    images = pd.DataFrame([*rows, ("dog", "no", "probably seen")], columns=["label", "unconfounded", "imagenet"]).assign(id="x")
+    headline = choose_headline(images, dataset)
     assert headline.columns == columns
     assert caveat in headline.caveat
     assert bool(headline.caveat) == bool(caveat)
     assert headline.select(images).sum() == len(images if not columns else rows)
+
+
+@pytest.mark.parametrize("within", [0.55, 0.8])
+def test_a_headline_whose_files_tell_the_class_says_so(dataset: Dataset, recipe: Recipe, within: float) -> None:
+    images, _ = describe_images(dataset, recipe)
+    told = Dataset(dataset.folder)
+    probes = {"class_from_file": {"auc": 0.934}, "class_from_file.dogs-vs-cats": {"auc": within}}
+    told.report["audit"] = {"level": "severe", "probes": probes}
+    honest, headline = choose_headline(images, dataset), choose_headline(images, told)
+    assert "the source tells nothing" in honest.words
+    assert headline.columns == honest.columns
+    if within < 0.7:
+        assert headline == honest, "the files of this source do not tell"
+    else:
+        assert headline.words == "of sources that hold every class, and that pretrained networks have probably not seen"
+        assert "confounding is severe" in headline.caveat
+        assert "AUC 0.93" in headline.caveat

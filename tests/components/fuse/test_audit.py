@@ -41,6 +41,8 @@ def test_archives_saved_differently_are_found_out(tmp_path: Path, recipe: Recipe
     assert report["level"] == "severe"
     assert auc(report, "class_from_file") > 0.99
     assert "AUC 1.000 (n = 280)" in str(report["finding"])
+    assert auc(report, "class_from_encoder") > 0.99
+    assert auc(report, "class_from_size") < 0.65
 
     mixed = audited([photos, dogs], recipe, tmp_path / "mixed")
     assert auc(mixed, "source_from_file.dog") > 0.99
@@ -51,6 +53,23 @@ def test_archives_saved_differently_are_found_out(tmp_path: Path, recipe: Recipe
     alone = audited([photos], recipe, tmp_path / "alone")
     assert alone["level"] == "none"
     assert auc(alone, "class_from_pixels") < 0.65, "scenes are drawn alike for both classes"
+
+
+def test_busy_pictures_are_told_from_bytes_alone_and_the_sentence_says_so(tmp_path: Path, recipe: Recipe) -> None:
+    """All of one size and encoder; the dogs have stripes."""
+    files: dict[str, bytes] = {}
+    for number in range(60):
+        striped = scene(1000 + number)
+        for column in range(0, 80, 4):
+            striped.paste("black", (column, 0, column + 2, 60))
+        files |= {f"cat.{number}.jpg": encode(scene(number)), f"dog.{number}.jpg": encode(striped)}
+    report = audited([write_dogs_vs_cats(tmp_path / "a.zip", files)], recipe, tmp_path / "busy")
+    assert report["level"] == "severe"
+    assert auc(report, "class_from_bytes") > 0.9 > 0.65 > max(auc(report, "class_from_size"), auc(report, "class_from_encoder"))
+    finding = str(report["finding"])
+    assert "alone, width and height 0.500, number of bytes 1.000, format and encoder 0.500" in finding
+    assert "only the number of bytes differs; busy pictures have more of these" in finding
+    assert "set gate.confounding=report" in finding
 
 
 def test_pixels_can_tell_the_source_where_files_cannot(tmp_path: Path, recipe: Recipe) -> None:
@@ -98,7 +117,9 @@ def test_too_few_images_are_not_judged() -> None:
 
 
 def test_a_source_that_is_alone_is_not_compared_with_others() -> None:
-    _, alone = state_finding({"class_from_file": {"auc": 0.8, "n": 100}}, 1)
+    told = {"class_from_file": {"auc": 0.8}, "class_from_size": {"auc": 0.79}, "class_from_bytes": {"auc": 0.7}}
+    _, alone = state_finding({name: {**answer, "n": 100} for name, answer in told.items()}, 1)
+    assert "differ in width and height and in number of bytes: collect them alike" in alone
     assert "set gate.confounding=report" in alone
     assert "source" not in alone.split("Confounding")[1]
 

@@ -114,7 +114,9 @@ def test_labels_can_be_renamed_and_left_out(tmp_path: Path, recipe: Recipe) -> N
     archive = write_dogs_vs_cats(tmp_path / "archive.zip", many(60))
     renamed = Archive(archive.source.model_copy(update={"labels": {"cat": "feline"}}), archive.path, archive.details)
     (tmp_path / "out").mkdir()
-    with pytest.raises(PawflowError, match=r"with the classes \['feline'\]; at least two"):
+    with pytest.raises(
+        PawflowError, match=r"60 of 120 files of dogs-vs-cats \(test\) can be used \(for .*, all of the class feline; pawflow"
+    ):
         fuse([renamed], recipe, tmp_path / "out")
 
 
@@ -158,4 +160,14 @@ def test_archives_without_files_are_refused(tmp_path: Path, recipe: Recipe) -> N
     archive = write_dogs_vs_cats(tmp_path / "empty.zip", {})
     (tmp_path / "out").mkdir()
     with pytest.raises(PawflowError, match="there is no file in empty.zip"):
+        fuse([archive], recipe, tmp_path / "out")
+
+
+def test_an_archive_in_which_nothing_can_be_decoded_is_refused_with_an_example(tmp_path: Path, recipe: Recipe) -> None:
+    archive = write_dogs_vs_cats(tmp_path / "archive.zip", {"cat.1.jpg": b"", "dog.1.jpg": b"text", "dog.2.jpg": b"text", "dog.3.jpg": b""})
+    (tmp_path / "out").mkdir()
+    expected = (
+        r"0 of 4 files of dogs-vs-cats \(test\) can be used \(for instance .*cat.1.jpg: the file is empty.*\); pawflow needs .* two classes"
+    )
+    with pytest.raises(PawflowError, match=expected):
         fuse([archive], recipe, tmp_path / "out")

@@ -6,18 +6,19 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pandas as pd
 import pytest
 from onnx import helper
 
+from components.common.confounding import find_clean
 from components.common.dataset import Dataset
 from components.common.files import PREDICTIONS_FILE
 from components.common.metrics import estimate_metrics
 from components.common.recipe import Recipe
 from components.register.answers import read_predictions
-from components.register.confounding import find_clean
 from serving.predictor import INT8_FILE, MODEL_FILE, Predictor
 from tests.conftest import write_mean_model
 
@@ -46,10 +47,11 @@ def evaluate_model(folder: Path, dataset: Dataset, bias: float) -> Evaluated:
         probabilities = pd.DataFrame(scores, columns=[f"probability_{name}" for name in dataset.classes])
         frames.append(rows[["id", "split", "source", "breed", "label"]].assign(candidate="cnn").join(probabilities))
     pd.concat(frames).to_parquet(evaluation / PREDICTIONS_FILE, index=False)
-    result = {"latency_ms": 1.0}
+    result: dict[str, Any] = {"latency_ms": 1.0}
     for split in ("validation", "test"):
         answers = read_predictions(evaluation / PREDICTIONS_FILE, split, dataset, find_clean(dataset, split))["cnn"]
-        result[split] = estimate_metrics(answers.labels, answers.probabilities, 0)  # type: ignore[assignment]
+        result[split] = estimate_metrics(answers.labels, answers.probabilities, 0)
+    result |= {"headline": result["test"], "headline_is": {"words": "of every kind", "caveat": "all are drawn"}}
     (evaluation / "metrics.json").write_text(json.dumps({"candidates": {"cnn": result}}))
     return Evaluated(candidate, evaluation)
 

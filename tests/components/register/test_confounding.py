@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.common.confounding import find_clean
 from components.common.dataset import REPORT, Dataset
 from components.common.recipe import Gate
 from components.register.answers import Answers
-from components.register.confounding import find_clean, judge_confounding
+from components.register.confounding import judge_confounding
 from components.register.gate import Challenger, decide
 
 

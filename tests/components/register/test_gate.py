@@ -144,3 +144,12 @@ def test_a_verdict_by_a_loosened_gate_says_so(challenger: Challenger, comparison
     smoke = parse_recipe(RECIPE, smoke=True).gate
     assert decide(challenger, comparison, smoke).verdict.endswith(said)
     assert said not in decide(challenger, comparison, RULE).verdict
+
+
+def test_a_promotion_in_spite_of_confounding_says_so() -> None:
+    said = "; confounding is severe and was only reported"
+    lenient = RULE.model_copy(update={"confounding": "report"})
+    decision = decide(confounded(0), None, lenient)
+    assert decision.promote
+    assert decision.verdict.endswith(said)
+    assert said not in decide(GOOD, None, lenient).verdict

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from components.common import registry, tracking
+from components.common.confounding import find_clean
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
 from components.common.files import PREDICTIONS_FILE
@@ -21,7 +22,6 @@ from components.common.registry import ServedModel
 from components.promote.run import run as promote
 from components.register.answers import ask, read_predictions
 from components.register.certificate import Certificate, pick_golden_photos
-from components.register.confounding import find_clean
 from components.register.model_card import write_card
 from components.register.packaging import log_model, packed
 from components.register.publishing import publish, registered
@@ -159,6 +159,8 @@ def check_the_model_card(champion: registry.Entry) -> None:
     for text in (champion.description, page):
         for expected in (
             "promoted: accuracy",
+            "What the gate judged",
+            "on test images of every kind. But all are drawn.",
             "generated",
             champion.tags["dataset_digest"],
             "drawn for tests",

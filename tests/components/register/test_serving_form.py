@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from components.common.confounding import find_clean
 from components.common.dataset import Dataset
 from components.common.files import PREDICTIONS_FILE
 from components.common.recipe import Recipe
 from components.register.answers import read_predictions
-from components.register.confounding import find_clean
 from components.register.serving_form import choose_form
 from tests.components.register.conftest import add_int8, evaluate_model
 

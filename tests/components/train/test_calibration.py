@@ -7,7 +7,7 @@ from scipy.special import softmax
 
 from components.common.candidate import Candidate
 from components.common.dataset import Dataset
-from components.train.calibration import calibrate, choose_thresholds, fit_temperature
+from components.train.calibration import calibrate, choose_thresholds, fit_temperature, state_calibration
 from components.train.network import build_network, divide_head, with_class_activation
 
 
@@ -25,6 +25,15 @@ def test_a_network_that_is_right_on_few_images_is_not_told_to_be_certain(num_cla
     logits = np.tile([1.0] + (num_classes - 1) * [-1.0], (20, 1))
     sure = softmax(logits / fit_temperature(logits, np.zeros(20, np.int64)), axis=1)[0, 0]
     assert sure == pytest.approx((20 + 2 / num_classes) / 22, abs=0.01)
+
+
+@pytest.mark.parametrize(("after", "is_worse"), [(0.062, True), (0.004, False)])
+def test_a_log_loss_that_rises_is_explained(after: float, is_worse: bool) -> None:
+    metrics = {"temperature": 1.72, "num_images": 33.0, "log_loss.before": 0.005, "log_loss.after": after}
+    metrics |= {"calibration_error.before": 0.0, "calibration_error.after": 0.05}
+    line = state_calibration({f"calibration.{name}": value for name, value in metrics.items()})
+    assert line.startswith(f"temperature 1.72 on 33 validation images: log loss 0.005 -> {after:.3f}")
+    assert line.endswith("(kept modest, for so few images)") == is_worse
 
 
 def build() -> keras.Model:

@@ -1,0 +1,40 @@
+"""Which images say something about what they show, where the audit of the fuse step found that files tell the class.
+
+In: a dataset with its audit. Out: ids of images. `evaluate` words the headline by them, and the gate of `register` judges by them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.common.dataset import Dataset
+
+#: AUC from which the audit calls files telling: "strong".
+_TELLING = 0.7
+_HARMLESS = frozenset({"none", "slight"})
+#: Levels of the audit at which a score may be about files.
+TELLING_LEVELS = frozenset({"strong", "severe"})
+
+
+def find_clean(dataset: Dataset, split: str) -> frozenset[str]:
+    """Ids of the images of a split that count; all of them where the audit found nothing.
+
+    Elsewhere an image counts if its source holds every class and the files of that source, asked by themselves, do not tell it either.
+    """
+    rows, audit = dataset.rows(split), read_audit(dataset)
+    if audit["level"] in _HARMLESS:
+        return frozenset(rows["id"])
+    sources = [source for source in rows["source"].unique() if not _tells(audit, source, alone=rows["source"].nunique() == 1)]
+    return frozenset(rows.loc[rows["unconfounded"] & rows["source"].isin(sources), "id"])
+
+
+def read_audit(dataset: Dataset) -> dict[str, Any]:
+    """What the fuse step wrote under `audit` of its report."""
+    audit = dataset.report["audit"]
+    assert isinstance(audit, dict)
+    return audit
+
+
+def _tells(audit: dict[str, Any], source: str, *, alone: bool) -> bool:
+    probe = audit["probes"].get("class_from_file" if alone else f"class_from_file.{source}")
+    return probe is not None and float(probe["auc"]) >= _TELLING
