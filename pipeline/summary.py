@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.common.files import CANDIDATE_FILE, METRICS_FILE, VERDICT_FILE
+from components.common.metrics import state_count
 from components.common.recipe import Recipe
 from components.common.store import read_record
-from components.evaluate.report.words import state_count
 from pipeline.local import LocalRun
 
 

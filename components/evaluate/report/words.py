@@ -7,8 +7,6 @@ from typing import Any
 
 from components.common.metrics import METRICS, state_count
 
-__all__ = ["list_findings", "list_metrics", "list_slices", "state_count"]
-
 #: Metric -> its name, whether it is shown in percent, and what it means.
 _METRICS = {
     "accuracy": ("Accuracy", True, "share of right labels"),
