@@ -51,14 +51,14 @@ def require_same(what: str, expected: Iterable[str], found: dict[str, Iterable[s
 
 
 def test_a_metric_is_in_all_its_places() -> None:
-    places = {
+    places: dict[str, Iterable[str]] = {
         "METRICS (components/common/metrics.py)": METRICS,
         "RESAMPLED (components/common/bootstrap.py)": RESAMPLED,
         "Metric (components/common/recipe.py)": get_args(Metric),
         f"_METRICS ({WORDS})": read_worded_metrics(),
         "docs/evaluation.md": read_first_column("docs/evaluation.md", "name | definition"),
     }
-    require_same("metric", set().union(*places.values()), places)
+    require_same("metric", set[str]().union(*places.values()), places)
     assert set(get_args(Metric)) >= LOWER_IS_BETTER
 
 
