@@ -87,6 +87,7 @@ def _list_tasks(spec: dict[str, Any]) -> list[dict[str, Any]]:
     ("text", "message"),
     [
         ("{", "is not valid YAML"),
+        ("# nothing yet", "holds nothing, expected fields such as"),
         ("steps: {trian: {cpu: '1'}}", "steps.trian"),
         ("steps: {train: {cpus: '1'}}", "steps.train.cpus: Extra inputs are not permitted"),
         ("defaults: {retry: {first_wait: soon}}", "first_wait"),
