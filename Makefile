@@ -40,7 +40,7 @@ $(UV):
 
 # The stamp is written last, so an environment that a killed set-up left half-made is made again.
 .venv/.ready: requirements.lock pyproject.toml Makefile | $(UV)
-	@echo "setting up .venv from requirements.lock"
+	@echo "setting up .venv from requirements.lock (about 3 GB the first time, minutes)"
 	@$(UV) venv --quiet --clear --python "$(PYTHON)" .venv
 	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .

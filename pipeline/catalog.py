@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, list_known
 from components.common.recipe import Recipe, parse_recipe
+from components.common.yaml_text import read_file
 from components.download.download import check
 from components.download.sources import Request
 from components.fuse.layouts import LAYOUTS
@@ -33,12 +33,8 @@ def find_recipe(name: str, overrides: tuple[str, ...] = (), *, smoke: bool = Fal
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else _FOLDER / f"{name}.yaml"
     if not path.is_file():
-        close = difflib.get_close_matches(name, list_recipes(), 1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise PawflowError(
-            f"there is no recipe {name!r}{hint} Known recipes: {', '.join(list_recipes())}; or pass the path of a .yaml file"
-        )
-    recipe = parse_recipe(path.read_text(), origin=f"recipe {path.name}", overrides=overrides, smoke=smoke)
+        raise PawflowError(f"there is no recipe {name!r}{list_known(name, list_recipes())}; or pass the path of a .yaml file")
+    recipe = parse_recipe(read_file(path), origin=f"recipe {path.name}", overrides=overrides, smoke=smoke)
     check_names(recipe)
     return recipe
 
@@ -54,4 +50,4 @@ def check_names(recipe: Recipe) -> None:
     for source in recipe.sources.archives:
         check(Request(source, recipe.sources.root, recipe.seed))
         if source.layout not in LAYOUTS:
-            raise PawflowError(f"source {source.name!r} names the layout {source.layout!r}; known ones: {', '.join(LAYOUTS)}")
+            raise PawflowError(f"source {source.name!r} names the layout {source.layout!r}{list_known(source.layout, LAYOUTS)}")

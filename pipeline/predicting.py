@@ -49,7 +49,11 @@ def answer_photos(paths: Sequence[Path], predictor: Predictor) -> Iterator[Answe
         name, read = photo
         try:
             return Answered(name, predictor.predict(read()))
-        except (OSError, UnreadableImageError, PawflowError) as error:
+        except FileNotFoundError:
+            return Answered(name, error="there is no such photo, folder or archive")
+        except OSError as error:
+            return Answered(name, error=f"it cannot be read: {error.strerror}")
+        except (UnreadableImageError, PawflowError) as error:
             return Answered(name, error=str(error))
 
     return map_on_all_cores(answer, _list_photos(paths))

@@ -6,14 +6,14 @@ In: a YAML file. Out: a `Profile`, which `pipeline.training` applies to each tas
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from kfp import dsl, kubernetes
 from pydantic import Field, ValidationError
 
 from components.common.candidate import Strict
 from components.common.errors import PawflowError
+from components.common.yaml_text import parse_mapping, read_file
 
 #: The tasks of the pipeline, by the names of their folders under `components`.
 StepName = Literal["start", "download", "fuse", "augment", "train", "evaluate", "register", "promote", "finish"]
@@ -132,13 +132,12 @@ def read_profile(path: Path) -> Profile:
         PawflowError: There is no such file, it is not YAML, or it has a field that no profile has, or of a wrong type.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text())
+        text = read_file(path)
     except OSError as error:
         raise PawflowError(f"there is no profile {path} ({error.strerror}); infra/kubeflow/profile.yaml is one to copy") from error
-    except yaml.YAMLError as error:
-        raise PawflowError(f"profile {path} is not YAML: {error}") from error
+    content = parse_mapping(text, origin=f"profile {path}", example="namespace: pets")
     try:
-        return Profile.model_validate(content or {})
+        return Profile.model_validate(content)
     except ValidationError as error:
         problems = "\n".join(f"  {'.'.join(map(str, one['loc'])) or 'profile'}: {one['msg']}" for one in error.errors())
         raise PawflowError(f"profile {path} does not fit its format (fields: {', '.join(Profile.model_fields)}):\n{problems}") from error

@@ -62,7 +62,7 @@ def show(
 ) -> None:
     """Show the model card of a version.
 
-    Example: python -m pipeline registry show challenger --model dogs-vs-cats
+    Example: python -m pipeline registry show champion --model dogs-vs-cats
     """
     entry = _find(version, _choose_model(model, recipe))
     if as_json:
@@ -85,7 +85,7 @@ def compare(
 ) -> None:
     """Compare two versions on the test images that both answered and neither was trained on.
 
-    Example: python -m pipeline registry compare challenger champion
+    Example: python -m pipeline registry compare 2 champion
     """
     from pipeline.comparing import compare_versions
 

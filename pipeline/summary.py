@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal, *, quiet: bo
     for name, path in _list_pages(run.folder).items():
         terminal.print(f"  {name:12} {escape(path.absolute().as_uri())}", highlight=False, soft_wrap=True)
     terminal.print()
-    for command, purpose in _next_commands(verdict["model"], has_champion=bool(verdict["promote"] or verdict["champion_before"])).items():
+    for command, purpose in list_next_commands(verdict).items():
         terminal.print(f"  [cyan]{command}[/cyan]", f"[dim]# {purpose}[/dim]", highlight=False, soft_wrap=True)
 
 
@@ -96,9 +97,17 @@ def _state_headline(evaluation: dict[str, Any], winner: str) -> str:
     return f"{counted}, on test images {about['words']}{'; ' if about['caveat'] else ''}{about['caveat']}"
 
 
-def _next_commands(model: str, *, has_champion: bool) -> dict[str, str]:
-    commands = {"make ui": "browse runs, figures and the registered model"}
-    if has_champion:
+def list_next_commands(verdict: dict[str, Any]) -> dict[str, str]:
+    """Command -> what it is for: after a refusal what led to it and how to overrule it, and what a champion is for if there is one."""
+    model, version = verdict["model"], verdict["version"]
+    server = os.environ.get("MLFLOW_TRACKING_URI", "")
+    address = server.rstrip("/") if server.startswith("http") else "http://127.0.0.1:5000"
+    commands = {"make ui": f"browse runs and figures; the model is at {address}/#/models/{model}"}
+    if not verdict["promote"]:
+        registry = ".venv/bin/python -m pipeline registry"
+        commands[f"{registry} show {version} --model {model}"] = "what it was judged by"
+        commands[f'{registry} promote {version} --model {model} --force --reason "TEXT"'] = "let it serve all the same"
+    if verdict["promote"] or verdict["champion_before"]:
         commands[f"make web MODEL={model}"] = "a page for photos, and an API, on port 5002"
         commands[f"make serve MODEL={model}"] = f"the MLflow endpoint of models:/{model}@champion, on port 5001"
         commands[f".venv/bin/python -m pipeline predict PHOTO.jpg --model {model}"] = "classify a photo"

@@ -6,6 +6,9 @@ command line prints that message alone; every other exception is a bug and keeps
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class PawflowError(Exception):
     """A problem that the user can put right; the message is shown without a stack trace."""
@@ -17,3 +20,10 @@ class StoppedError(PawflowError):
 
 class UnreachableError(PawflowError):
     """A server that the work needs cannot be reached or used now, whatever the work is; later it may be."""
+
+
+def list_known(name: object, known: Iterable[str]) -> str:
+    """The end of a message about a name that there is not: those that exist, after the one that was probably meant."""
+    names = list(known)
+    close = difflib.get_close_matches(str(name), names, 1)
+    return f"; did you mean {close[0]!r}? Known ones: {', '.join(names)}" if close else f"; known ones: {', '.join(names)}"

@@ -15,7 +15,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from components.common.candidate import Candidate, Strict, expand_grid
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, list_known
+from components.common.yaml_text import Loader, parse_mapping, read_file
 
 Metric = Literal[
     "accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier", "calibration_error"
@@ -121,6 +122,13 @@ class Gate(Strict):
     )
     loosened: bool = Field(default=False, description="set by `--smoke`, which asks for less; the verdict then says so")
 
+    @model_validator(mode="after")
+    def _floor_can_be_reached(self) -> Gate:
+        if (self.floor < 0) if self.metric in LOWER_IS_BETTER else (self.floor > 1):
+            best = "below 0" if self.metric in LOWER_IS_BETTER else "above 1"
+            raise ValueError(f"no model reaches the floor {self.floor:g}, since {self.metric} is never {best}; set another")
+        return self
+
 
 class Recipe(Strict):
     """One experiment. A name and sources are enough: the rest has defaults that suit a few hundred photos or more."""
@@ -168,13 +176,6 @@ def _require_unique(kind: str, names: list[str]) -> None:
         raise ValueError(f"{kind} names must differ, but {', '.join(repeated)} occurs more than once")
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as everywhere but in YAML 1.1, which demands 1.0e-3."""
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
-
-
 def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str, ...] = (), smoke: bool = False) -> Recipe:
     """Read a recipe from YAML or JSON text.
 
@@ -187,12 +188,7 @@ def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str,
     Raises:
         PawflowError: The text is not YAML, or a field is missing, unknown or out of range.
     """
-    try:
-        values = yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise PawflowError(f"{origin} is not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise PawflowError(f"{origin} holds a {type(values).__name__}, expected a mapping of recipe fields such as `name: fusion`")
+    values = parse_mapping(text, origin=origin, example="name: fusion")
     for override in overrides:
         _apply_override(values, override)
     try:
@@ -212,11 +208,16 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         raise PawflowError(f"override {override!r} is not of the form key=value; an example: image_size=160")
     *parents, last = path.split(".")
     target: Any = values
+    way: list[str] = []
     try:
         for parent in parents:
             target = target[int(parent)] if isinstance(target, list) else target.setdefault(parent, {})
-        target[int(last) if isinstance(target, list) else last] = yaml.load(value, _Loader)  # noqa: S506
-    except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError) as error:
+            way.append(parent)
+        target[int(last) if isinstance(target, list) else last] = yaml.load(value, Loader)  # noqa: S506
+    except IndexError as error:
+        there = f"there are {len(target)}, 0 to {len(target) - 1}" if target else "there are none"
+        raise PawflowError(f"override {override!r} names no entry of {'.'.join(way)}: {there}") from error
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise PawflowError(f"override {override!r} names no field of the recipe; an example: candidates.0.epochs=3") from error
 
 
@@ -234,7 +235,10 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"]) or "the recipe"
         if problem["type"] == "extra_forbidden":
-            lines.append(f"  {place}: unknown field; known ones: {', '.join(_known_fields(problem['loc']))}")
+            lines.append(f"  {place}: unknown field{list_known(problem['loc'][-1], _known_fields(problem['loc']))}")
+        elif problem["type"] == "literal_error":
+            known = re.findall("'([^']*)'", problem["ctx"]["expected"])
+            lines.append(f"  {place}: there is no {problem['input']!r}{list_known(problem['input'], known)}"[:400])
         else:
             lines.append(f"  {place}: {problem['msg']} (got {problem['input']!r})"[:400])
     return "\n".join(lines)
@@ -283,4 +287,4 @@ def load_recipe(text_or_path: str) -> Recipe:
     path = Path(text_or_path)
     if not path.is_file():
         raise PawflowError(f"there is no recipe file {path}; pass a recipe's JSON text or the path of a YAML file")
-    return parse_recipe(path.read_text(), origin=str(path))
+    return parse_recipe(read_file(path), origin=str(path))

@@ -17,8 +17,8 @@ _INTRODUCTION = """# The command line
 `.venv/bin/python -m pipeline COMMAND`, or `python -m pipeline COMMAND` with `.venv` activated. Every command has `--help`, with examples.
 
 The words: a *recipe* says what to do; a *candidate* is one network of it, trained in one way; the *winner* is the best of them on
-validation; the *verdict* says whether the winner may serve; the *champion* serves, the *challenger* is the newest version, the *previous*
-one is what a rollback goes back to.
+validation; the *verdict* says whether the winner may serve; the *champion* serves, the *challenger* is the newest version until it is
+promoted, the *previous* one is what a rollback goes back to.
 
 Environment variables: `PAWFLOW_HOME` (cache and runs, by default `.pawflow`), `MLFLOW_TRACKING_URI` (by default
 `sqlite:///mlflow.db`), `PAWFLOW_CHECKPOINTS`, `PAWFLOW_WEIGHTS` ([train](../components/train/README.md)), `KAGGLE_API_TOKEN`,

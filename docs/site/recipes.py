@@ -13,9 +13,18 @@ from pydantic.fields import FieldInfo
 
 from components.common.candidate import Candidate, Target
 from components.common.recipe import Augment, Gate, Place, Recipe, Source, Sources, Split
-from components.train.models.options import Concatenation, ConvBlocks, FastResnet, Pretrained, SimpleCnn
+from components.train.models import ARCHITECTURES
 from pipeline.catalog import list_recipes, summarise_recipe
 from pipeline.profile import Gpu, Profile, Retry, Step, Toleration
+
+
+def _list_options() -> dict[str, type[BaseModel]]:
+    """The options of the architectures, each once, under the names of all that take them."""
+    takers: dict[type[BaseModel], list[str]] = {}
+    for name, architecture in ARCHITECTURES.items():
+        takers.setdefault(architecture.options, []).append(f"`{name}`")
+    return {f"`options` of {', '.join(names)}": options for options, names in takers.items()}
+
 
 #: Heading -> the model, in the order of the page; an inherited field is shown once, where it is written.
 _RECIPE: dict[str, type[BaseModel]] = {
@@ -28,11 +37,7 @@ _RECIPE: dict[str, type[BaseModel]] = {
     "An entry of `candidates`": Candidate,
     "`stop_at` of a candidate": Target,
     "`gate`": Gate,
-    "`options` of `simple_cnn`": SimpleCnn,
-    "`options` of `conv_blocks`": ConvBlocks,
-    "`options` of `fast_resnet`": FastResnet,
-    "`options` of the pretrained architectures": Pretrained,
-    "`options` of `concatenation`": Concatenation,
+    **_list_options(),
 }
 _PROFILE: dict[str, type[BaseModel]] = {
     "The profile": Profile,

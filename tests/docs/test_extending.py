@@ -15,11 +15,15 @@ from tests.processes import ROOT
 
 CONVENTIONS = (
     "tests/conventions/test_layout.py",
+    "tests/conventions/test_extensions.py",
     "tests/conventions/test_recipes.py::test_a_recipe_loads_and_explains_itself",
     "tests/conventions/test_recipes.py::test_a_smoke_run_is_small_and_apart",
     "tests/components/common/test_metrics.py",
 )
 USE = """
+import contextlib
+import io
+import runpy
 import zipfile
 from pathlib import Path
 from components.common.recipe import parse_recipe
@@ -38,6 +42,9 @@ assert provider.fetch(request, Path("fetched")).file == "mine.zip"
 assert zipfile.ZipFile("fetched/mine.zip").namelist() == ["cat/1.jpg"]
 narrow, wide = find_recipe("patches").candidates
 assert [resolve_options(one)["layer_size"] for one in (narrow, wide)] == [16, 64]
+with contextlib.redirect_stdout(io.StringIO()) as page:
+    runpy.run_path("docs/site/recipes.py", run_name="__main__")
+assert "### `options` of `patches`" in page.getvalue()
 from components.train.network import build_network
 assert build_network(narrow, 64, 5).output_shape == (None, 5)
 """

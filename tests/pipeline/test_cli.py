@@ -45,7 +45,8 @@ def test_an_older_kfp_is_refused() -> None:
     ("name", "overrides", "message"),
     [
         ("fusoin", (), "did you mean 'fusion'"),
-        ("zebra", (), "Known recipes: .*fusion, .*sample"),
+        ("zebra", (), "known ones: .*fusion, .*sample"),
+        ("sample", ("sources.archives.0.provider=kagle",), "did you mean 'kaggle'"),
         ("sample", ("sources.archives.0.provider=ftp",), "known ones: local, sample"),
         ("sample", ("sources.archives.0.layout=zoo",), "known ones: dogs_vs_cats, dog_breeds"),
         ("sample", ("candidates.0.architecture=vgg99",), "known ones: simple_cnn, .*efficientnet_lite0"),

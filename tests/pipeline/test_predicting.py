@@ -21,6 +21,7 @@ def test_photos_of_files_folders_and_archives_are_answered_in_order(tmp_path: Pa
     assert [Path(one.photo).name for one in found] == ["dark.png", "bright.png", "notes.txt", "missing.png"]
     assert [one.answer and one.answer["label"] for one in found] == ["cat", "dog", None, None]
     assert "not an image" in found[2].error
+    assert found[3].error == "there is no such photo, folder or archive"
 
 
 @pytest.mark.parametrize(("classes", "written"), [(("cat", "dog"), "1"), (("cat", "dog", "fox"), "dog")])

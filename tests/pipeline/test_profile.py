@@ -86,7 +86,8 @@ def _list_tasks(spec: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not YAML"),
+        ("{", "is not valid YAML"),
+        ("# nothing yet", "holds nothing, expected fields such as"),
         ("steps: {trian: {cpu: '1'}}", "steps.trian"),
         ("steps: {train: {cpus: '1'}}", "steps.train.cpus: Extra inputs are not permitted"),
         ("defaults: {retry: {first_wait: soon}}", "first_wait"),

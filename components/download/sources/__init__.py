@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, list_known
 from components.download.sources import cifar10, folder, http, kaggle, local, petimages, s3, sample
 from components.download.sources.request import Provenance, Request
 
@@ -46,7 +46,7 @@ def find_provider(request: Request) -> Provider:
     """
     source = request.source
     if source.provider not in PROVIDERS:
-        raise PawflowError(f"source {source.name!r} names the provider {source.provider!r}; known ones: {', '.join(PROVIDERS)}")
+        raise PawflowError(f"source {source.name!r} names the provider {source.provider!r}{list_known(source.provider, PROVIDERS)}")
     provider = PROVIDERS[source.provider]
     missing = [field for field in provider.needs if getattr(source, field) is None]
     if missing:

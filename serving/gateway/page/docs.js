@@ -7,6 +7,8 @@ for (const [path, methods] of Object.entries(paths)) {
   for (const [method, route] of Object.entries(methods)) {
     const row = document.getElementById("routes").insertRow();
     row.insertCell().append(Object.assign(document.createElement("code"), { textContent: `${method.toUpperCase()} ${path}` }));
-    row.insertCell().textContent = route.description;
+    // What stands between backticks is code.
+    const parts = route.description.split("`").map((text, number) => (number % 2 ? Object.assign(document.createElement("code"), { textContent: text }) : text));
+    row.insertCell().append(...parts);
   }
 }

@@ -24,11 +24,17 @@ def test_overrides_reach_into_lists_and_keep_types() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("imagesize=64", r"imagesize: unknown field; known ones: .*image_size"),
-        ("sources.rooot=/x", r"sources.rooot: unknown field; known ones: .*root"),
-        ("candidates.0.epoch=3", r"candidates.0.epoch: unknown field; known ones: .*epochs"),
+        ("imagesize=64", r"imagesize: unknown field; did you mean 'image_size'\? Known ones: .*image_size"),
+        ("sources.rooot=/x", r"sources.rooot: unknown field; did you mean 'root'\? Known ones: .*root"),
+        ("candidates.0.epoch=3", r"candidates.0.epoch: unknown field; did you mean 'epochs'\? Known ones: .*epochs"),
+        ("sed=3", r"did you mean 'seed'"),
+        ("zebra=3", r"zebra: unknown field; known ones: .*seed"),
+        ("select=acuracy", r"select: there is no 'acuracy'; did you mean 'accuracy'\? Known ones: .*log_loss"),
         ("image_size=big", r"image_size: .*integer.*'big'"),
-        ("candidates.9.epochs=3", "names no field"),
+        ("candidates.9.epochs=3", "names no entry of candidates: there are 3, 0 to 2"),
+        ("name.first=x", "names no field"),
+        ("gate.floor=2", "no model reaches the floor 2, since accuracy is never above 1"),
+        ("gate={metric: log_loss, floor: -1}", "log_loss is never below 0"),
         ("epochs", "not of the form key=value"),
         ("split.test=0.9", "less than 0.5"),
         ("candidates.1.name=cnn", "candidate names must differ, but cnn"),
@@ -39,15 +45,35 @@ def test_a_wrong_override_says_what_is_known(override: str, message: str) -> Non
         parse_recipe(RECIPE, overrides=(override,))
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", "not valid YAML"), ("- 1", "holds a list"), ("name: x", "Field required")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "not valid YAML"),
+        ("- 1", "holds a list"),
+        ("name", "holds nothing but a text, expected fields such as"),
+        ("# nothing yet", "holds nothing, expected fields"),
+        ("name: x", "Field required"),
+        ("name: x\nsources: {root: a, root: b}", "the key 'root' occurs twice.*line 2, column 20"),
+    ],
+)
 def test_text_that_is_no_recipe_is_refused(text: str, message: str) -> None:
-    with pytest.raises(PawflowError, match=message):
+    with pytest.raises(PawflowError, match=re.compile(message, re.DOTALL)):
         parse_recipe(text)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PawflowError, match="there is no recipe file"):
         load_recipe(str(tmp_path / "none.yaml"))
+
+
+def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_bytes("# Katze, Hündin\nname: x".encode("latin-1"))
+    with pytest.raises(PawflowError, match=r"old\.yaml is not UTF-8 text \(byte 10 .*save it as UTF-8"):
+        load_recipe(str(tmp_path / "old.yaml"))
+
+
+def test_a_floor_of_a_loss_may_be_above_one() -> None:
+    assert parse_recipe(RECIPE, overrides=("gate={metric: log_loss, floor: 1.5}",)).gate.floor == 1.5
 
 
 def test_five_lines_are_a_recipe() -> None:
@@ -62,7 +88,7 @@ def test_five_lines_are_a_recipe() -> None:
 @pytest.mark.parametrize("override", ["sources.archives.0.fallbacks.0.adress=x", "sources.archives.0.sha256=abc"])
 def test_a_place_with_a_mistake_is_refused(override: str) -> None:
     text = "name: x\nsources: {archives: [{name: dogs-vs-cats, provider: kaggle, fallbacks: [{provider: s3}]}]}"
-    with pytest.raises(PawflowError, match="known ones: .*endpoint|sha256: String should match"):
+    with pytest.raises(PawflowError, match="(?i)known ones: .*endpoint|sha256: String should match"):
         parse_recipe(text, overrides=(override,))
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import gzip
+import html
 import io
 import json
 import logging
+import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -266,6 +270,19 @@ def test_a_page_has_the_parts_that_all_share(path: str, gateway: Client) -> None
     assert page.text.count('<link rel="stylesheet" href="page/style.css">') == page.text.count('<p class="brand">') == 1
     assert ('<dialog id="key"' in page.text) == (path != "/docs")
     assert "<!--" not in page.text
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+def test_the_commands_of_the_page_for_programs_run_with_a_photo_of_usual_size(gateway: Client, tmp_path: Path) -> None:
+    photo = io.BytesIO()
+    Image.effect_noise((1200, 900), 80).convert("RGB").save(photo, "JPEG", quality=90)
+    assert len(photo.getvalue()) > 200_000
+    for name in ("dog", "a", "b"):
+        (tmp_path / f"{name}.jpg").write_bytes(photo.getvalue())
+    page = html.unescape(gateway.get("/docs").text.replace('<span class="here"></span>', gateway.address))
+    commands = "\n".join(re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL))
+    done = subprocess.run(["bash", "-ec", commands], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.count('"label"') == 1 + 2 + 1 + 1, done.stdout[:2000] + done.stderr
 
 
 @pytest.mark.parametrize("path", ["/", "/monitor", "/page/app.js", "/models", "/nothing"])

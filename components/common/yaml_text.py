@@ -1,0 +1,67 @@
+"""Recipes and profiles as people write them: YAML files, read with an error that says what to put right.
+
+In: a file, or its text. Out: what it says, of which nothing is dropped or read otherwise than meant: 1e-3 is a number, and no key
+occurs twice.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.common.errors import PawflowError
+
+_IN_WORDS: dict[type, str] = {type(None): "nothing", str: "nothing but a text", list: "a list", bool: "a single value"}
+
+
+class Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as everywhere but in YAML 1.1, which demands 1.0e-3; a key that occurs twice is an error."""
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node] | None) -> yaml.MappingNode:
+        """As the parent's, which lets the last of two values win without a word."""
+        node = super().compose_mapping_node(anchor)  # type: ignore[arg-type]
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if (key.tag, str(key.value)) in seen:
+                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} occurs twice; keep one of them", key.start_mark)
+            seen.add((key.tag, str(key.value)))
+        return node
+
+
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
+
+
+def read_file(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        PawflowError: It is not UTF-8.
+        OSError: It cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PawflowError(f"{path} is not UTF-8 text (byte {error.start} cannot be read); save it as UTF-8 in your editor") from error
+
+
+def parse_mapping(text: str, *, origin: str, example: str) -> dict[str, Any]:
+    """The mapping that a text holds.
+
+    Args:
+        text: YAML, of which JSON is a part.
+        origin: What to call it in an error.
+        example: Of a field, for whoever wrote something else.
+
+    Raises:
+        PawflowError: It is not YAML, a key occurs twice, or it holds something else than fields.
+    """
+    try:
+        values = yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise PawflowError(f"{origin} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise PawflowError(f"{origin} holds {_IN_WORDS.get(type(values), 'a single value')}, expected fields such as `{example}`")
+    return values
