@@ -93,6 +93,12 @@ class Pods:
         assert [probe for probe in PROBES if not _ask(started, container, probe, address)] == []
         return f"http://{address}:{container['ports'][0]['containerPort']}"
 
+    def stop(self, started: Container) -> None:
+        """As a kubelet does, by the signal that the image names; what does not hear it is killed in the end, with exit code 137."""
+        started.stop(timeout=30)
+        started.reload()
+        assert started.attrs["State"]["ExitCode"] != 137
+
     def close(self) -> None:
         for started in self._containers:
             started.remove(force=True)
@@ -162,14 +168,18 @@ def test_the_database_and_the_store_answer_their_probes(pods: Pods, name: str) -
 
 def test_the_gateway_serves_the_champion(pods: Pods, tracking: Container, champion: Composed) -> None:
     pods.check_probes("Deployment/mlflow", tracking)
-    address = pods.check_probes("Deployment/gateway", pods.start("Deployment/gateway"))
+    gateway = pods.start("Deployment/gateway")
+    address = pods.check_probes("Deployment/gateway", gateway)
     photo = champion.folder / "photo.jpg"
     assert ask_gateway(address, photo, champion.passwords["PAWFLOW_API_KEY"]) == champion.ask(photo)
+    pods.stop(gateway)
 
 
 @pytest.mark.parametrize("name", ["Deployment/endpoint", "InferenceService/dogs-vs-cats"])
 def test_the_endpoint_serves_the_champion(pods: Pods, tracking: Container, champion: Composed, name: str) -> None:
     pods.check_probes("Deployment/mlflow", tracking)
-    address = pods.check_probes(name, pods.start(name))
+    endpoint = pods.start(name)
+    address = pods.check_probes(name, endpoint)
     photo = champion.folder / "photo.jpg"
     assert ask_endpoint(address, photo) == pytest.approx(champion.ask(photo)["probabilities"])
+    pods.stop(endpoint)
