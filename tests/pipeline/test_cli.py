@@ -49,7 +49,7 @@ def test_an_older_kfp_is_refused() -> None:
         ("sample", ("sources.archives.0.provider=kagle",), "did you mean 'kaggle'"),
         ("sample", ("sources.archives.0.provider=ftp",), "known ones: local, sample"),
         ("sample", ("sources.archives.0.layout=zoo",), "known ones: dogs_vs_cats, dog_breeds"),
-        ("sample", ("candidates.0.architecture=vgg99",), "known ones: simple_cnn, .*efficientnet_lite0"),
+        ("sample", ("candidates.0.architecture=vgg99",), "did you mean .vgg16.. Known ones: simple_cnn, .*efficientnet_lite0"),
     ],
 )
 def test_unknown_names_fail_before_anything_runs(name: str, overrides: tuple[str, ...], message: str) -> None:

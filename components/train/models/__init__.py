@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from components.common.candidate import Candidate, Mode, Strict
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, list_known
 from components.train.models.options import Concatenation, ConvBlocks, FastResnet, Pretrained, SimpleCnn
 
 
@@ -72,7 +72,7 @@ def check_candidate(candidate: Candidate, image_size: int) -> None:
     """
     where = f"candidate {candidate.name!r}"
     if candidate.architecture not in ARCHITECTURES:
-        raise PawflowError(f"{where} names the architecture {candidate.architecture!r}; known ones: {', '.join(ARCHITECTURES)}")
+        raise PawflowError(f"{where} names the architecture {candidate.architecture!r}{list_known(candidate.architecture, ARCHITECTURES)}")
     modes = ARCHITECTURES[candidate.architecture].modes
     if candidate.mode not in modes:
         raise PawflowError(f"{where} trains {candidate.architecture} in mode {candidate.mode!r}; it has {', '.join(modes)}")

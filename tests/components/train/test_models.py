@@ -179,7 +179,7 @@ def test_grids_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "resnet"}, "known ones: simple_cnn, conv_blocks, .*concatenation"),
+        ({"architecture": "resnet"}, "did you mean .fast_resnet.. Known ones: simple_cnn, conv_blocks, .*concatenation"),
         ({"mode": "frozen"}, "in mode 'frozen'; it has scratch"),
         ({"options": {"layers": 3}}, "sets the option 'layers'; simple_cnn has activation, .*conv_layers"),
         ({"options": {"conv_layers": "3"}}, "sets the option 'conv_layers' of simple_cnn to '3': .*integer"),
