@@ -51,8 +51,9 @@ def evaluate_model(folder: Path, dataset: Dataset, bias: float) -> Evaluated:
     for split in ("validation", "test"):
         answers = read_predictions(evaluation / PREDICTIONS_FILE, split, dataset, find_clean(dataset, split))["cnn"]
         result[split] = estimate_metrics(answers.labels, answers.probabilities, 0)
-    result |= {"headline": result["test"], "headline_is": {"words": "of every kind", "caveat": "all are drawn"}}
-    (evaluation / "metrics.json").write_text(json.dumps({"candidates": {"cnn": result}}))
+    headline = {"words": "of every kind", "caveat": "all are drawn"}
+    result |= {"headline": result["test"], "headline_is": headline}
+    (evaluation / "metrics.json").write_text(json.dumps({"headline": headline, "candidates": {"cnn": result}}))
     return Evaluated(candidate, evaluation)
 
 
