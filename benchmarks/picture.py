@@ -44,11 +44,11 @@ def draw_results(results: Mapping[str, Any], path: Path) -> None:
     others, limits = _pick(results, _OTHERS), _pick(results, _LIMITS)
     left.barh(list(others), list(others.values()), color=["#4f46e5" if value >= 1 else "#dc2626" for value in others.values()])
     left.set(xscale="log")
-    left.set_title("CPU time of others, for 1 of ours", loc="left")
+    left.set_title("CPU time of others, for 1 of ours", loc="left", fontsize=10)
     left.axvline(1, color="0.2", linewidth=1)
     right.barh(list(limits), [100 * value for value in limits.values()], color="#0d9488")
     right.set(xlim=(0, 110))
-    right.set_title("share of the least possible, %", loc="left")
+    right.set_title("share of the least possible, %", loc="left", fontsize=10)
     right.axvline(100, color="0.2", linewidth=1)
     for axes, values, form in ((left, others, "{:.3g}"), (right, {name: 100 * value for name, value in limits.items()}, "{:.0f}")):
         for row, value in enumerate(values.values()):
