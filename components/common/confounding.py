@@ -10,8 +10,9 @@ from typing import Any
 from components.common.dataset import Dataset
 
 #: AUC from which the audit calls files telling: "strong".
-_TELLING = 0.7
-_HARMLESS = frozenset({"none", "slight"})
+TELLING = 0.7
+#: Levels of the audit at which files say next to nothing; at "unknown" there were too few images to ask.
+HARMLESS_LEVELS = frozenset({"none", "slight"})
 #: Levels of the audit at which a score may be about files.
 TELLING_LEVELS = frozenset({"strong", "severe"})
 
@@ -22,7 +23,7 @@ def find_clean(dataset: Dataset, split: str) -> frozenset[str]:
     Elsewhere an image counts if its source holds every class and the files of that source, asked by themselves, do not tell it either.
     """
     rows, audit = dataset.rows(split), read_audit(dataset)
-    if audit["level"] in _HARMLESS:
+    if audit["level"] in HARMLESS_LEVELS:
         return frozenset(rows["id"])
     sources = [source for source in rows["source"].unique() if not _tells(audit, source, alone=rows["source"].nunique() == 1)]
     return frozenset(rows.loc[rows["unconfounded"] & rows["source"].isin(sources), "id"])
@@ -37,4 +38,4 @@ def read_audit(dataset: Dataset) -> dict[str, Any]:
 
 def _tells(audit: dict[str, Any], source: str, *, alone: bool) -> bool:
     probe = audit["probes"].get("class_from_file" if alone else f"class_from_file.{source}")
-    return probe is not None and float(probe["auc"]) >= _TELLING
+    return probe is not None and float(probe["auc"]) >= TELLING

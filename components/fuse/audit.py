@@ -25,6 +25,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from components.common.confounding import TELLING, TELLING_LEVELS
 from components.common.dataset import SPLITS, Dataset
 from components.common.parallel import map_on_all_cores
 from components.common.progress import say, track
@@ -43,7 +44,7 @@ METADATA_COLUMNS = {
 #: From which AUC on a probe is called so; 0.5 is guessing and 1.0 is certainty.
 LEVELS = (
     (0.9, "severe"),
-    (0.7, "strong"),
+    (TELLING, "strong"),
     (0.63, "slight"),
     (0.0, "none"),
 )
@@ -63,7 +64,6 @@ _PARTS = {
     "class_from_bytes": ("number of bytes", ("bytes",)),
     "class_from_encoder": ("format and encoder", ("mode", "format", *(f"encoding_{number}" for number in range(4)))),
 }
-_TELLING = 0.7
 
 _NUM_FOLDS = 5
 _MOST_IMAGES = 20_000
@@ -114,7 +114,7 @@ def flatten(report: dict[str, object]) -> dict[str, float]:
 
 def advise(level: str, probes: dict[str, dict[str, object]], num_sources: int) -> str:
     """What follows from a level, and from what decides it."""
-    if level not in ("severe", "strong") or num_sources > 1:
+    if level not in TELLING_LEVELS or num_sources > 1:
         return ADVICE[level]
     deciding = [part for part in _PARTS if part in probes and _tells(probes[part])]
     if deciding == ["class_from_bytes"]:
@@ -226,7 +226,7 @@ def _fold(numbers: NDArray[np.int64], groups: pd.Series, seed: int) -> list[Fold
 
 
 def _tells(answer: dict[str, object]) -> bool:
-    return float(str(answer["auc"])) >= _TELLING
+    return float(str(answer["auc"])) >= TELLING
 
 
 def _probe(table: NDArray[np.float32], numbers: NDArray[np.int64], folds: list[Fold], seed: int) -> dict[str, object]:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from components.common.confounding import TELLING_LEVELS
+from components.common.confounding import HARMLESS_LEVELS, TELLING_LEVELS
 from components.common.recipe import LOWER_IS_BETTER, Gate
 from components.register.statistics import SIGNIFICANCE, Difference, holm, mcnemar
 
@@ -180,7 +180,7 @@ _REMEDY = "Collect the classes alike, or accept a score that the files may expla
 
 def _check_confounding(challenger: Challenger, rule: Gate) -> Check:
     found = challenger.confounding
-    if rule.confounding == "report" or found.level in ("none", "slight"):
+    if rule.confounding == "report" or found.level in HARMLESS_LEVELS:
         return Check("confounding", True, f"confounding {found.level}" + (", reported only" if rule.confounding == "report" else ""))
     counted = f"{found.num_clean} of {found.num_images} test images"
     if found.num_clean < rule.min_images:
