@@ -77,8 +77,12 @@ def list_findings(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     if summary["generated"]:
         findings.append(("warn", "All images are drawn, not photographed: no figure here says anything about photos.", "metrics"))
     if result["out_of_fold"]:
-        told = state_count(result["out_of_fold"]["accuracy"])
-        findings.append(("good", f"Out of fold, on all labelled images of that kind: {told}.", "metrics"))
+        held_out, folds = result["headline"]["accuracy"], result["out_of_fold"]["accuracy"]
+        told = f"Out of fold, on all labelled images of that kind: {state_count(folds)}"
+        if folds["high"] < held_out["low"] or held_out["high"] < folds["low"]:
+            findings.append(("warn", f"{told}; that contradicts the headline, so trust neither before there are more images.", "metrics"))
+        else:
+            findings.append(("good", f"{told}.", "metrics"))
     suspects = (result["out_of_fold"] or result)["suspects"]
     if suspects["errors_on_suspects"]:
         findings.append(

@@ -56,5 +56,12 @@ def test_the_page_says_it_in_words_and_escapes_what_strangers_named(dataset: Dat
         assert [finding["level"] for finding in confounded if finding["section"] == "calibration"] == [level]
     assert (confounded[0]["level"], confounded[1]["level"]) == ("warn", "bad")
     assert " on test images " in confounded[0]["text"]
+    accuracy = result["headline"]["accuracy"] | {"value": 0.8, "low": 0.7, "high": 0.9}
+    result["headline"]["accuracy"] = accuracy
+    for low, level in ((0.3, "warn"), (0.6, "good"), (0.91, "warn")):
+        folds = accuracy | {"low": low, "high": low + 0.15}
+        result["out_of_fold"] = {"accuracy": folds, "suspects": result["suspects"]}
+        (told,) = [finding for finding in list_findings(summary) if finding["text"].startswith("Out of fold")]
+        assert (told["level"], "contradicts" in told["text"]) == (level, level == "warn")
     assert all(f'href="#{finding["section"]}"' in page for finding in findings)
     assert any(finding["level"] == "warn" and "drawn" in finding["text"] for finding in findings)
