@@ -17,7 +17,7 @@ OUT_OF_FOLD = "out_of_fold.parquet"
 
 Mode = Literal["scratch", "frozen", "fine_tune"]
 Backend = Literal["tensorflow", "torch"]
-Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "muon"]
 Schedule = Literal["constant", "cosine", "step_decay", "one_cycle"]
 Monitor = Literal["val_loss", "val_accuracy", "loss", "accuracy"]
 
@@ -66,7 +66,9 @@ class Candidate(Strict):
         "by default the architecture's last block",
     )
     batch_size: int = Field(default=32, ge=1, description="images of one step of the optimiser")
-    optimizer: Optimizer = Field(default="adam", description="`sgd` has Nesterov momentum 0.9")
+    optimizer: Optimizer = Field(
+        default="adam", description="`sgd` has Nesterov momentum 0.9; `muon` is for convolutions, all else learns by `adam`"
+    )
     learning_rate: float = Field(default=1e-3, gt=0, description="of the whole network, or of the head before unfreezing")
     fine_tune_rate: float = Field(default=1e-4, gt=0, description="`fine_tune`: learning rate after unfreezing")
     schedule: Schedule = Field(default="cosine", description="of the rate; `step_decay`: x 0.1 every 5 epochs; `one_cycle`: up, then down")

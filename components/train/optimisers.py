@@ -35,6 +35,24 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
         return self._peak * keras.ops.maximum(0.0, keras.ops.minimum(done / self._num_rising, falling))
 
 
+class Muon(keras.optimizers.Muon):  # type: ignore[misc]
+    """Muon, with weight decay, for convolutions, and Adam for all else.
+
+    A kernel's step is the nearest matrix to its momentum whose singular values are all 1, so that no direction of the many that a few large
+    ones outshine goes unlearned (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024). Keras's own does so for
+    matrices only; a kernel (height, width, inputs, outputs) counts here as one of height x width x inputs rows.
+    """
+
+    def _should_use_adamw(self, variable: Any) -> bool:
+        return len(variable.shape) != 4
+
+    def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:
+        self.assign(m, self.momentum * m + gradient)
+        ahead = keras.ops.reshape(gradient + self.momentum * m, (-1, variable.shape[-1]))
+        step = self.lr_adjust(lr * self.zeropower_via_newtonschulz5(ahead, self.ns_steps))
+        self.assign_sub(variable, keras.ops.reshape(step, variable.shape))
+
+
 #: From peak rate, steps in an epoch, and epochs, to what Keras takes for a learning rate.
 SCHEDULES: dict[Schedule, Callable[[float, int, int], Any]] = {
     "constant": lambda rate, steps, epochs: rate,
@@ -51,6 +69,7 @@ OPTIMIZERS: dict[Optimizer, Callable[..., keras.optimizers.Optimizer]] = {
     "adamw": keras.optimizers.Adam,
     "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
     "rmsprop": keras.optimizers.RMSprop,
+    "muon": partial(Muon, momentum=0.9, adam_weight_decay=None),
 }
 
 

@@ -51,3 +51,13 @@ def test_weight_decay_spares_biases_and_normalisation() -> None:
     for variable, old in zip(network.trainable_variables, before, strict=True):
         expected = old * 0.95 if variable.name == "kernel" else old
         np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5, err_msg=variable.path)
+
+
+def test_a_step_of_muon_is_as_long_in_every_direction_of_a_kernel() -> None:
+    optimizer = make_optimizer(CANDIDATE.model_copy(update={"optimizer": "muon", "schedule": "constant"}), 0.1, STEPS, EPOCHS)
+    kernel, bias = keras.Variable(np.zeros((3, 3, 2, 4)), dtype="float32"), keras.Variable(np.zeros(4), dtype="float32")
+    gradient = np.random.default_rng(0).standard_normal((18, 4)) * [100, 10, 1, 0.1]
+    optimizer.apply([keras.ops.convert_to_tensor(gradient.reshape(3, 3, 2, 4), "float32"), keras.ops.ones(4)], [kernel, bias])
+    lengths = np.linalg.svd(np.reshape(kernel.numpy(), (18, 4)), compute_uv=False)
+    assert lengths.max() < 3 * lengths.min()
+    np.testing.assert_allclose(bias.numpy(), -0.1, rtol=1e-3)
