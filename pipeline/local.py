@@ -25,7 +25,7 @@ from components.common.cli import quiet_libraries
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
 from components.common.store import home
-from pipeline.console import shown
+from pipeline.console import Console, shown
 from pipeline.versions import require_kfp
 
 #: After being told to stop, and before being killed.
@@ -82,16 +82,18 @@ def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False,
                 candidates=[candidate.name for candidate in recipe.candidates],
             )
         except RuntimeError as error:
-            if console.num_errors:
-                told = "see the error above"
-            elif console.num_killed:
-                told = "a step was killed, as the system does when memory runs out; more of it, a smaller batch_size or network help then"
-            else:
-                told = f"a step failed in a way that it did not expect; {log} says how"
-            raise PawflowError(
-                f"the run did not finish: {told}. Everything finished so far is kept; the same command continues from there. Log: {log}"
-            ) from error
+            raise PawflowError(f"the run did not finish: {_explain(console)}. Log: {log}") from error
     return LocalRun(folder, time.monotonic() - started)
+
+
+def _explain(console: Console) -> str:
+    """Why a run did not finish, and whether it helps to type the same command again."""
+    if console.num_errors:
+        return "see the error above. Everything finished so far is kept, so that a run without that error continues from there"
+    if console.num_killed:
+        told = "a step was killed, as the system does when memory runs out; more of it, a smaller batch_size or network help then"
+        return f"{told}. Everything finished so far is kept; the same command continues from there"
+    return "a step failed in a way that it did not expect; the log says how. Everything finished so far is kept"
 
 
 def _prepare() -> None:
