@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,12 @@ from pipeline.local import run_locally
 pytestmark = pytest.mark.pipeline
 
 
-def test_a_failed_run_does_not_promise_that_the_same_command_continues(tmp_path: Path) -> None:
+def test_a_failed_run_promises_nothing_and_leaves_its_caller_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     recipe = find_recipe("sample", (f"sources.root={tmp_path}/nowhere",))
     with pytest.raises(PawflowError, match="the run did not finish: see the error above") as failed:
         run_locally(recipe, Terminal(quiet=True))
     assert "same command" not in str(failed.value), "it would fail again"
+    assert os.environ["TMPDIR"] == str(tmp_path)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
