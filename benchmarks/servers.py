@@ -33,6 +33,7 @@ _JSON = "application/json"
 
 #: How far probabilities may be from those of float32 in this process: the same computation, another decoder, or 8 bits.
 SAME, OTHER = 0.001, 0.1
+_TOLERANCES = {"float32": SAME, "int8": OTHER}
 
 
 @dataclass(frozen=True)
@@ -120,77 +121,106 @@ class Server:
         return [root, *root.children(recursive=True)]
 
 
-def list_kinds(models: Path, *, peers: bool) -> dict[str, Kind]:
-    """Title -> everything that is compared; `models` is what `benchmarks.weights` wrote. Ours first, then, if wanted, the others."""
-    addresses, card = json.loads((models / ADDRESSES).read_text()), ModelCard.read(models / FORMS[0] / CARD_FILE)
-    small = make_environment("gateway", "-r", str(_ROOT / "requirements-serve.lock"))
+@dataclass(frozen=True)
+class Forms:
+    """One network in the forms that `benchmarks.weights` wrote; each method is a way to serve it.
 
-    def by_class(answers: dict[str, float]) -> list[float]:
-        return [answers[name] for name in card.classes]
+    Attributes:
+        folder: Where they are.
+        card: What the network's outputs mean.
+        addresses: Name -> address of each form that MLflow keeps.
+    """
 
-    def gateway(form: str) -> Kind:
-        command = [
-            str(small),
-            "-m",
-            "serving.gateway",
-            "--model-dir",
-            str(models / form),
-            *(["--int8"] if form == "int8" else []),
-            "--port",
-        ]
+    folder: Path
+    card: ModelCard
+    addresses: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Forms:
+        """What is in the folder."""
+        return cls(folder, ModelCard.read(folder / FORMS[0] / CARD_FILE), json.loads((folder / ADDRESSES).read_text()))
+
+    def gateway(self, python: Path, form: str) -> Kind:
+        """Our gateway in a Python that has what it needs."""
+        options = ["--model-dir", str(self.folder / form), *(["--int8"] if form == "int8" else [])]
         return Kind(
-            lambda port: [*command, str(port)],
-            lambda photo: Call("/predict", photo, "image/jpeg"),
-            lambda answer: by_class(answer["predictions"][0]["probabilities"]),
-            OTHER if form == "int8" else SAME,
+            lambda port: [str(python), "-m", "serving.gateway", *options, "--port", str(port)],
+            _send_photo,
+            self._read_first,
+            _TOLERANCES[form],
         )
 
-    def mlflow(name: str, call: Callable[[bytes], Call], read: Callable[[Any], list[float]], **others: Any) -> Kind:
-        return Kind(lambda port: serving_command(addresses[name], "127.0.0.1", port), call, read, **others)
+    def endpoint(self, form: str) -> Kind:
+        """`mlflow models serve` of our pyfunc."""
+        return self.mlflow(form, _send_table, self._read_first, tolerance=_TOLERANCES[form])
 
-    def endpoint(form: str) -> Kind:
-        def call(photo: bytes) -> Call:
-            envelope = {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(photo).decode()]]}}
-            return Call("/invocations", json.dumps(envelope).encode(), _JSON)
+    def mlflow(self, name: str, call: Callable[[bytes], Call], read: Callable[[Any], list[float]], **others: Any) -> Kind:
+        """`mlflow models serve` of one of the addresses."""
+        return Kind(lambda port: serving_command(self.addresses[name], "127.0.0.1", port), call, read, **others)
 
-        read = lambda answer: by_class(answer["predictions"][0]["probabilities"])  # noqa: E731
-        return mlflow(form, call, read, tolerance=OTHER if form == "int8" else SAME)
+    def program(self, python: str | Path, module: list[str], call: Callable[[bytes], Call]) -> Kind:
+        """A module of this folder, with its options."""
+        command = [
+            str(python),
+            "-m",
+            *module,
+            str(self.folder / FORMS[0] / MODEL_FILE),
+            ",".join(self.card.classes),
+            str(self.card.image_size),
+        ]
+        return Kind(lambda port: [*command, str(port)], call, self._order, OTHER)
 
-    def square(photo: bytes) -> list[Any]:
-        # Whole numbers: the shortest text that says the same.
-        pixels: list[Any] = read_photo(photo, card.image_size, card.resize).pixels[np.newaxis].tolist()
-        return pixels
+    def send_tensor(self, wrap: Callable[[list[Any]], object]) -> Callable[[bytes], Call]:
+        """The decoded photo as JSON, in whole numbers: the shortest text that says the same; `wrap` gives it the name that is expected."""
 
-    def web(python: str | Path, module: list[str], call: Callable[[bytes], Call]) -> Kind:
-        command = [str(python), "-m", *module, str(models / "float32" / MODEL_FILE), ",".join(card.classes), str(card.image_size)]
-        return Kind(lambda port: [*command, str(port)], call, by_class, OTHER)
+        def send(photo: bytes) -> Call:
+            pixels = read_photo(photo, self.card.image_size, self.card.resize).pixels[np.newaxis].tolist()
+            return Call("/invocations", json.dumps({"inputs": wrap(pixels)}, separators=(",", ":")).encode(), _JSON)
 
-    def tensor(inputs: Callable[[list[Any]], object]) -> Callable[[bytes], Call]:
-        return lambda photo: Call("/invocations", json.dumps({"inputs": inputs(square(photo))}, separators=(",", ":")).encode(), _JSON)
+        return send
 
-    kinds = {
-        "gateway, int8": gateway("int8"),
-        "MLflow endpoint, int8": endpoint("int8"),
-        "gateway, float32": gateway("float32"),
-        "MLflow endpoint, float32": endpoint("float32"),
-        "gateway, int8, again": gateway("int8"),
+    def _read_first(self, answer: dict[str, Any]) -> list[float]:
+        return self._order(answer["predictions"][0]["probabilities"])
+
+    def _order(self, answers: dict[str, float]) -> list[float]:
+        return [answers[name] for name in self.card.classes]
+
+
+def list_kinds(models: Path, *, peers: bool) -> dict[str, Kind]:
+    """Title -> everything that is compared; `models` is what `benchmarks.weights` wrote. Ours first, then, if wanted, the others."""
+    forms, small = Forms.read(models), make_environment("gateway", "-r", str(_ROOT / "requirements-serve.lock"))
+    ours = {
+        "gateway, int8": forms.gateway(small, "int8"),
+        "MLflow endpoint, int8": forms.endpoint("int8"),
+        "gateway, float32": forms.gateway(small, "float32"),
+        "MLflow endpoint, float32": forms.endpoint("float32"),
+        "gateway, int8, again": forms.gateway(small, "int8"),
     }
-    if peers:
-        raw = lambda photo: Call("/predict", photo, "image/jpeg")  # noqa: E731
-        encoded = lambda photo: Call("/predict", json.dumps({"image": base64.b64encode(photo).decode()}).encode(), _JSON)  # noqa: E731
-        same = [f"{name}=={importlib.metadata.version(name)}" for name in ("numpy", "onnxruntime", "pillow")]
-        kinds |= {
-            "FastAPI, one thread": web(sys.executable, ["benchmarks.fastapi_peer", "1"], raw),
-            "FastAPI, as it comes": web(sys.executable, ["benchmarks.fastapi_peer", "0"], raw),
-            "LitServe": web(make_environment("litserve", _LITSERVE, *same), ["benchmarks.litserve_peer"], encoded),
-            "mlflow.onnx, tensor": mlflow(
-                "onnx",
-                tensor(lambda pixels: {"image": pixels}),
-                lambda answer: list(answer["predictions"]["probabilities"][0]),
-                takes_tensors=True,
-            ),
-            "mlflow.keras, tensor": mlflow(
-                "keras", tensor(lambda pixels: pixels), lambda answer: list(answer["predictions"][0]), takes_tensors=True
-            ),
-        }
-    return kinds
+    return ours | (_list_peers(forms) if peers else {})
+
+
+def _list_peers(forms: Forms) -> dict[str, Kind]:
+    same = [f"{name}=={importlib.metadata.version(name)}" for name in ("numpy", "onnxruntime", "pillow")]
+    of_onnx, of_keras = forms.send_tensor(lambda pixels: {"image": pixels}), forms.send_tensor(lambda pixels: pixels)
+    return {
+        "FastAPI, one thread": forms.program(sys.executable, ["benchmarks.fastapi_peer", "1"], _send_photo),
+        "FastAPI, as it comes": forms.program(sys.executable, ["benchmarks.fastapi_peer", "0"], _send_photo),
+        "LitServe": forms.program(make_environment("litserve", _LITSERVE, *same), ["benchmarks.litserve_peer"], _send_encoded),
+        "mlflow.onnx, tensor": forms.mlflow(
+            "onnx", of_onnx, lambda answer: list(answer["predictions"]["probabilities"][0]), takes_tensors=True
+        ),
+        "mlflow.keras, tensor": forms.mlflow("keras", of_keras, lambda answer: list(answer["predictions"][0]), takes_tensors=True),
+    }
+
+
+def _send_photo(photo: bytes) -> Call:
+    return Call("/predict", photo, "image/jpeg")
+
+
+def _send_encoded(photo: bytes) -> Call:
+    return Call("/predict", json.dumps({"image": base64.b64encode(photo).decode()}).encode(), _JSON)
+
+
+def _send_table(photo: bytes) -> Call:
+    envelope = {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(photo).decode()]]}}
+    return Call("/invocations", json.dumps(envelope).encode(), _JSON)

@@ -154,16 +154,15 @@ class Cluster:
             )
         return str(recurring.recurring_run_id)
 
-    def upload(self, version: str, parallelism: int = 0) -> str:
+    def upload(self, version: str) -> str:
         """Make the pipeline, or a further version of it, known to the cluster; returns the id of the version.
 
         Args:
             version: Its name; a name that is taken is refused.
-            parallelism: How many candidates may train at the same time; 0 for all.
         """
         with tempfile.TemporaryDirectory() as folder, self._in_words():
             package = Path(folder, f"{_NAME}.yaml")
-            compile_pipeline(package, self._profile, parallelism)
+            compile_pipeline(package, self._profile)
             pipeline = self._client.get_pipeline_id(_NAME)
             if pipeline is None:
                 pipeline = self._client.upload_pipeline(str(package), _NAME, namespace=self._profile.namespace).pipeline_id

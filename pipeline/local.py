@@ -6,13 +6,14 @@ import contextlib
 import functools
 import os
 import shlex
+import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -25,7 +26,7 @@ from components.common.cli import quiet_libraries
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
 from components.common.store import home
-from pipeline.console import shown
+from pipeline.console import Console, shown
 from pipeline.versions import require_kfp
 
 #: After being told to stop, and before being killed.
@@ -67,14 +68,13 @@ def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False,
         stop_tasks = functools.partial(stop_containers, folder.name)
     else:
         runner = local.SubprocessRunner(use_venv=False)
-    # The runner leaves a temporary folder of every task, and a killed task leaves its own.
-    temporary = tempfile.TemporaryDirectory(prefix="pawflow-", ignore_cleanup_errors=True)
-    os.environ["TMPDIR"] = temporary.name
-    local.init(runner, pipeline_root=str(folder), workspace_root=tempfile.mkdtemp(dir=temporary.name))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: _stop(number, terminal, stop_tasks, temporary.cleanup))
     started = time.monotonic()
-    with temporary, shown(terminal, log, only_errors=quiet) as console:
+    with (
+        _temporary_folder() as temporary,
+        _stopped_by_signals(lambda number: _stop(number, terminal, stop_tasks, temporary)),
+        shown(terminal, log, only_errors=quiet) as console,
+    ):
+        local.init(runner, pipeline_root=str(folder), workspace_root=tempfile.mkdtemp(dir=temporary))
         try:
             define_training(recipe.parallelism or None)(
                 recipe=recipe.model_dump_json(),
@@ -82,16 +82,43 @@ def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False,
                 candidates=[candidate.name for candidate in recipe.candidates],
             )
         except RuntimeError as error:
-            if console.num_errors:
-                told = "see the error above"
-            elif console.num_killed:
-                told = "a step was killed, as the system does when memory runs out; more of it, a smaller batch_size or network help then"
-            else:
-                told = f"a step failed in a way that it did not expect; {log} says how"
-            raise PawflowError(
-                f"the run did not finish: {told}. Everything finished so far is kept; the same command continues from there. Log: {log}"
-            ) from error
+            raise PawflowError(f"the run did not finish: {_explain(console)}. Log: {log}") from error
     return LocalRun(folder, time.monotonic() - started)
+
+
+def _explain(console: Console) -> str:
+    """Why a run did not finish, and whether it helps to type the same command again."""
+    if console.num_errors:
+        return "see the error above. Everything finished so far is kept, so that a run without that error continues from there"
+    if console.num_killed:
+        told = "a step was killed, as the system does when memory runs out; more of it, a smaller batch_size or network help then"
+        return f"{told}. Everything finished so far is kept; the same command continues from there"
+    return "a step failed in a way that it did not expect; the log says how. Everything finished so far is kept"
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """One for all tasks, named by TMPDIR: the runner leaves a temporary folder of every task, and a killed task leaves its own."""
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="pawflow-", ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = folder
+        try:
+            yield folder
+        finally:
+            del os.environ["TMPDIR"]
+            if before is not None:
+                os.environ["TMPDIR"] = before
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: Callable[[int], NoReturn]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `stop` while the body runs."""
+    before = {number: signal.signal(number, lambda number, frame: stop(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _prepare() -> None:
@@ -109,13 +136,13 @@ def _prepare() -> None:
     warnings.filterwarnings("ignore", module="kfp")
 
 
-def _stop(number: int, terminal: Terminal, stop_tasks: Callable[[], None], clear: Callable[[], None]) -> NoReturn:
+def _stop(number: int, terminal: Terminal, stop_tasks: Callable[[], None], temporary: str) -> NoReturn:
     """End the run and its tasks at once.
 
     An exception would not: the local runner waits for tasks that run, and starts those that were queued behind them.
     """
     stop_tasks()
-    clear()
+    shutil.rmtree(temporary, ignore_errors=True)
     again = shlex.join([".venv/bin/python", "-m", "pipeline", *sys.argv[1:]])
     terminal.print(f"stopped. Everything finished so far is kept; to continue: {again}", soft_wrap=True, markup=False, highlight=False)
     os._exit(128 + number)

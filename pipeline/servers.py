@@ -77,8 +77,13 @@ def ui(port: Port = 5000, host: ListenOn = "127.0.0.1") -> None:
         "--default-artifact-root",
         str(Path("mlruns").absolute()),
     ]
-    # Seven processes for what only language models need.
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **serving_environment()}
+    environment = {
+        # Seven processes for what only language models need.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # MLflow imports it in each of its workers, and nobody but MLflow can change that.
+        "PYTHONWARNINGS": "ignore:starlette.middleware.wsgi is deprecated",
+        **serving_environment(),
+    }
     os.execvpe(command[0], [*command, "--host", host, "--port", str(port)], environment)
 
 

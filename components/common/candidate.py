@@ -90,7 +90,7 @@ def expand_grid(entry: dict[str, Any]) -> list[dict[str, Any]]:
     Each is named after the entry and its values: `cnn` with `learning_rate: [0.1, 0.01]` gives `cnn-0.1` and `cnn-0.01`.
 
     Raises:
-        ValueError: The grid is not such a mapping.
+        ValueError: The grid is not such a mapping, or a path leads through what has no fields.
     """
     grid = entry.get("grid")
     if grid is None:
@@ -101,14 +101,21 @@ def expand_grid(entry: dict[str, Any]) -> list[dict[str, Any]]:
     for values in itertools.product(*grid.values()):
         one = copy.deepcopy({key: value for key, value in entry.items() if key != "grid"})
         for path, value in zip(grid, values, strict=True):
-            *parents, last = path.split(".")
-            target = one
-            for parent in parents:
-                target = target.setdefault(parent, {})
-            target[last] = value
+            _set_field(one, path, value)
         one["name"] = "-".join([str(entry.get("name", "")), *(_name_value(value) for value in values)])
         expanded.append(one)
     return expanded
+
+
+def _set_field(entry: dict[str, Any], path: str, value: object) -> None:
+    *parents, last = str(path).split(".")
+    target = entry
+    try:
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = value
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"grid names {path!r}, but {'.'.join(parents)} has no fields; an example: options.activation") from error
 
 
 def _name_value(value: object) -> str:

@@ -169,6 +169,10 @@ class Recipe(Strict):
         _require_unique("candidate", [candidate.name for candidate in self.candidates])
         return self
 
+    def summarise(self) -> str:
+        """Its name and its candidates, for the description of a run."""
+        return f"Recipe {self.name}; candidates: {', '.join(candidate.name for candidate in self.candidates)}"
+
 
 def _require_unique(kind: str, names: list[str]) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})

@@ -25,6 +25,8 @@ from components.common.tracking_store import configure
 JOB_TAG = "pawflow.job"
 #: MLflow's own name for it, by which its UI shows it.
 COMMIT_TAG = "mlflow.source.git.commit"
+#: The description of a run, in Markdown; MLflow's own name for it too.
+NOTE_TAG = "mlflow.note.content"
 _OWNER_TAG = "pawflow.owner"
 _LINK = "tracking.json"
 #: Seconds between two samples of processor, memory and GPU: a training of half a minute has a curve, and one of a day no gigabytes of them.
@@ -187,7 +189,7 @@ def _reason_noted() -> Iterator[None]:
             os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
         reason = str(known)[:_LONGEST_TAG]
         with suppress(mlflow.exceptions.MlflowException):
-            mlflow.set_tags({"pawflow.failed": reason, "mlflow.note.content": f"failed: {reason}"})
+            mlflow.set_tags({"pawflow.failed": reason, NOTE_TAG: f"failed: {reason}"})
         if known is error:
             raise
         raise known from error

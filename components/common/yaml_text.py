@@ -1,4 +1,4 @@
-"""Recipes and profiles as people write them: YAML files, read with an error that says what to put right.
+"""Recipes, profiles and decisions as people write them: YAML files, read with an error that says what to put right.
 
 In: a file, or its text. Out: what it says, of which nothing is dropped or read otherwise than meant: 1e-3 is a number, and no key
 occurs twice.
@@ -47,6 +47,18 @@ def read_file(path: Path) -> str:
         raise PawflowError(f"{path} is not UTF-8 text (byte {error.start} cannot be read); save it as UTF-8 in your editor") from error
 
 
+def parse(text: str, *, origin: str) -> Any:
+    """What a text of YAML holds; `origin` is what to call it in an error.
+
+    Raises:
+        PawflowError: It is not YAML, or a key occurs twice.
+    """
+    try:
+        return yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise PawflowError(f"{origin} is not valid YAML: {error}") from error
+
+
 def parse_mapping(text: str, *, origin: str, example: str) -> dict[str, Any]:
     """The mapping that a text holds.
 
@@ -58,10 +70,7 @@ def parse_mapping(text: str, *, origin: str, example: str) -> dict[str, Any]:
     Raises:
         PawflowError: It is not YAML, a key occurs twice, or it holds something else than fields.
     """
-    try:
-        values = yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise PawflowError(f"{origin} is not valid YAML: {error}") from error
+    values = parse(text, origin=origin)
     if not isinstance(values, dict):
         raise PawflowError(f"{origin} holds {_IN_WORDS.get(type(values), 'a single value')}, expected fields such as `{example}`")
     return values

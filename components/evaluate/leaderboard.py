@@ -34,7 +34,7 @@ def rank(results: dict[str, Any], training: dict[str, dict[str, float]], select:
     Args:
         results: Candidate -> split -> metric -> estimate, and `latency_ms`.
         training: Candidate -> metrics that its training reported.
-        select: Metric on the validation split that decides on the order, as it does on the winner.
+        select: Metric on the validation split that decides on the order, and under the policy `best` on the winner.
 
     Returns:
         Columns `candidate`, `validation_<select>`, the test metrics, the interval of the accuracy, and the costs.
@@ -57,7 +57,7 @@ def write(table: pd.DataFrame, failed: Mapping[str, str], path: Path) -> None:
 
 
 def draw(table: pd.DataFrame, failed: Mapping[str, str], title: str, path: Path) -> None:
-    """Accuracy with its interval and CPU-seconds of every candidate, the winner on top, the best and the worst in colour.
+    """Accuracy with its interval and CPU-seconds of every candidate, in the order of the table; the best and the worst in colour.
 
     Args:
         table: From `rank`.

@@ -73,7 +73,9 @@ def _draw_confusion(subject: Subject, axes: Axes) -> None:
     )
 
 
-def _draw_curves(display: type[RocCurveDisplay] | type[PrecisionRecallDisplay]) -> Callable[[Subject, Axes], None]:
+def _draw_curves(
+    display: type[RocCurveDisplay] | type[PrecisionRecallDisplay], xlabel: str, ylabel: str
+) -> Callable[[Subject, Axes], None]:
     """One curve for each class against the rest; of two classes only the second has one."""
 
     def draw(subject: Subject, axes: Axes) -> None:
@@ -81,6 +83,7 @@ def _draw_curves(display: type[RocCurveDisplay] | type[PrecisionRecallDisplay]) 
             if 0 < (subject.labels == number).sum() < len(subject.labels):
                 scores = subject.answers.probabilities[:, number]
                 display.from_predictions(subject.labels == number, scores, name=subject.classes[number], ax=axes)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
 
     return draw
 
@@ -123,8 +126,8 @@ def _draw_risk(subject: Subject, axes: Axes) -> None:
 
 FIGURES: dict[str, Callable[[Subject, Axes], None]] = {
     CONFUSION_MATRIX: _draw_confusion,
-    "roc.png": _draw_curves(RocCurveDisplay),
-    "precision_recall.png": _draw_curves(PrecisionRecallDisplay),
+    "roc.png": _draw_curves(RocCurveDisplay, "false positive rate", "true positive rate"),
+    "precision_recall.png": _draw_curves(PrecisionRecallDisplay, "recall", "precision"),
     "reliability.png": _draw_reliability,
     "probabilities.png": _draw_histogram,
     "risk_coverage.png": _draw_risk,

@@ -54,10 +54,14 @@ ADVICE = {
     "slight": "the files differ a little between classes, as they do within one collection; compare with the un-confounded slice",
     "none": "the files do not tell the class",
 }
+#: True whatever the recipe's gate says, because a dataset does not depend on that.
+_WAY_OUT = "gate.confounding=report is right, else collect the classes alike"
 #: Where all images are of one source, there is no other to judge by.
-_ADVICE_ALONE = "the files of the classes differ{}: collect them alike, or, if the difference belongs to what they show, {}"
-_ADVICE_BYTES = "busy pictures have more of these, so what they show may be the reason: if it is, {}, else collect the classes alike"
-_WAY_OUT = "set gate.confounding=report"
+_ADVICE_ALONE = f"the files of the classes differ{{}}: if the difference belongs to what they show, {_WAY_OUT}"
+_ADVICE_BYTES = (
+    "of the files of the classes only the number of bytes differs; busy pictures have more of these, so what they show may be the reason: "
+    f"if it is, {_WAY_OUT}"
+)
 #: What of a file tells the class: probe -> its words, and the columns of `describe_files` that it sees. Asked where all together tell it.
 _PARTS = {
     "class_from_size": ("width and height", ("width", "height", "aspect")),
@@ -118,8 +122,8 @@ def advise(level: str, probes: dict[str, dict[str, object]], num_sources: int) -
         return ADVICE[level]
     deciding = [part for part in _PARTS if part in probes and _tells(probes[part])]
     if deciding == ["class_from_bytes"]:
-        return f"of the files of the classes only the number of bytes differs; {_ADVICE_BYTES.format(_WAY_OUT)}"
-    return _ADVICE_ALONE.format(f" in {' and in '.join(_PARTS[part][0] for part in deciding)}" if deciding else "", _WAY_OUT)
+        return _ADVICE_BYTES
+    return _ADVICE_ALONE.format(f" in {' and in '.join(_PARTS[part][0] for part in deciding)}" if deciding else "")
 
 
 def state_finding(probes: dict[str, dict[str, object]], num_sources: int) -> tuple[str, str]:

@@ -19,10 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from components.common.errors import PawflowError
+from components.common.yaml_text import parse, read_file
 
 SUSPECTS = Path(__file__).with_name("known_suspects.csv")
 _SUSPECT_LAYOUT = "dogs_vs_cats"
@@ -53,14 +53,13 @@ def read_decisions(path: Path) -> list[Decision]:
     """Load a file of decisions.
 
     Raises:
-        PawflowError: It is missing, no YAML list, or has an entry that says too little or too much.
+        PawflowError: It is missing, not UTF-8, no YAML list, has a key twice in an entry, or has an entry that says too little or too much.
     """
     if not path.is_file():
         raise PawflowError(f"the recipe names the decisions {path}, but there is no such file; correct `decisions` or remove it")
+    entries = parse(read_file(path), origin=str(path)) or []
     try:
-        return TypeAdapter(list[Decision]).validate_python(yaml.safe_load(path.read_text()) or [])
-    except yaml.YAMLError as error:
-        raise PawflowError(f"{path} is not valid YAML: {error}") from error
+        return TypeAdapter(list[Decision]).validate_python(entries)
     except ValidationError as error:
         problems = "\n".join(f"  entry {'.'.join(map(str, item['loc'])) or 'list'}: {item['msg']}" for item in error.errors())
         raise PawflowError(f"{path} is not a list of decisions (id or sha256, action, label, why):\n{problems}") from error

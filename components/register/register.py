@@ -12,6 +12,7 @@ from typing import Any
 
 from components.common.dataset import Dataset
 from components.common.files import VERDICT_FILE
+from components.common.metrics import state_count
 from components.common.progress import say
 from components.common.recipe import Recipe
 from components.common.registry import ServedModel
@@ -161,4 +162,19 @@ def state_verdict(
         metrics=metrics,
         dataset_digest=dataset.digest,
         generated=bool(dataset.report["generated"]),
+    )
+
+
+def describe_run(verdict: Verdict, recipe: Recipe) -> str:
+    """A pipeline run in a few lines of Markdown, for its description in MLflow; the runs that it names are nested in it."""
+    about = verdict.metrics["headline_is"]
+    return "\n\n".join(
+        [
+            f"{recipe.summarise()}; dataset `{verdict.dataset_digest}`{', **generated** images' if verdict.generated else ''}",
+            f"**Winner**: {verdict.candidate}, now version {verdict.version} of {verdict.model}",
+            f"**Headline**: {state_count(verdict.metrics['headline']['accuracy'])}, on test images {about['words']}."
+            + (f" But {about['caveat']}." if about["caveat"] else ""),
+            f"**Verdict**: {verdict.verdict}",
+            "Run `fuse` has the page of the dataset, `evaluate` the report and the labels in doubt, `register` the verdict.",
+        ]
     )

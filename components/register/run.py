@@ -12,14 +12,14 @@ from components.common.dataset import Dataset
 from components.common.files import METRICS_FILE, PREDICTIONS_FILE
 from components.common.outcomes import find_outcomes
 from components.common.progress import labelled, say
-from components.common.recipe import load_recipe
+from components.common.recipe import Recipe, load_recipe
 from components.common.store import read_record
 from components.register.answers import read_predictions
 from components.register.certificate import certify, pick_golden_photos
 from components.register.chart import CHART_FILE, draw_chart
 from components.register.endpoint import Endpoint
 from components.register.publishing import publish, registered
-from components.register.register import Verdict, judge, state_verdict
+from components.register.register import Verdict, describe_run, judge, state_verdict
 from components.register.selection import choose_winner
 from components.register.serving_form import choose_form
 
@@ -64,17 +64,18 @@ def run(
         cpu_seconds = {name: read_record(folder).metrics.get("train.cpu_seconds", 0.0) for name, folder in found.trained.items()}
         title = experiment.name + (", generated images" if verdict.generated else "")
         draw_chart(results, cpu_seconds, choice, title, out / CHART_FILE)
-        _report(verdict, out, fused, job)
+        _report(verdict, experiment, out, fused, job)
     return "promote" if verdict.promote else "keep"
 
 
-def _report(verdict: Verdict, out: Path, dataset: Dataset, job: str) -> None:
+def _report(verdict: Verdict, recipe: Recipe, out: Path, dataset: Dataset, job: str) -> None:
     """Write what came of it into the step's run, and the gist into the pipeline's."""
     tracking.log_dataset(verdict.model, "output of fuse", dataset.digest, "evaluation")
     tracking.log_files(out)
     parts = {"test": verdict.metrics["test"], "headline": {"accuracy": verdict.metrics["headline"]["accuracy"]}}
     figures = {f"{part}.{name}": found["value"] for part, metrics in parts.items() for name, found in metrics.items() if "value" in found}
     tags = {
+        tracking.NOTE_TAG: describe_run(verdict, recipe),
         "pawflow.candidate": verdict.candidate,
         "pawflow.model_version": f"{verdict.model}/{verdict.version}",
         "pawflow.promote": str(verdict.promote).lower(),

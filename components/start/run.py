@@ -13,5 +13,5 @@ def run(*, recipe: RecipeOption, job: JobOption) -> None:
     """Open the parent run of pipeline job `job`."""
     experiment = load_recipe(recipe)
     with labelled("start"):
-        run_id = tracking.open_pipeline_run(job, experiment, describe_code())
+        run_id = tracking.open_pipeline_run(job, experiment, describe_code() | {tracking.NOTE_TAG: experiment.summarise()})
         say(f"recipe {experiment.name}, candidates: {len(experiment.candidates)}, MLflow run {run_id}")

@@ -2,13 +2,15 @@
 
 A test split of some hundred images leaves an interval of several percent. Features are cached, so fitting the head anew costs little: the
 images of all splits are divided into folds, whole groups at a time, and each fold is predicted by a head that learned from the others, with
-the penalty and the temperature that were chosen before. Augmented views are learned from only where their image is not predicted. Such
-heads see a little more data than the candidate's own, that of the other splits; the candidate itself never does.
+the penalty and the temperature that were chosen before, and the shares of the classes that the candidate's own head learned from. Augmented
+views are learned from only where their image is not predicted. Such heads see a little more data than the candidate's own, that of the
+other splits; the candidate itself never does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +76,18 @@ def predict_out_of_fold(
         predicted = row_of_image[fold]
         others = np.flatnonzero(~np.isin(rows.groups, rows.groups[predicted]))
         learned_from = others[sample_groups(rows.groups[others], _MOST_ROWS, recipe.seed)]
-        head = CLASSIFIERS[candidate.classifier](rows.take(learned_from), recipe.seed, chosen)
+        head = CLASSIFIERS[candidate.classifier](_weigh_classes(rows.take(learned_from), learned), recipe.seed, chosen)
         probabilities[fold] = softmax((features[predicted] @ head.weights + head.bias) / temperature, axis=1)
         fold_of_image[fold] = number
     table = pd.DataFrame({"id": images["id"], "fold": fold_of_image})
     return table.join(pd.DataFrame(probabilities, columns=[f"probability_{name}" for name in dataset.classes]))
+
+
+def _weigh_classes(rows: Rows, like: Rows) -> Rows:
+    """The rows, with as much weight in all, of which each class has the share that it has in `like`.
+
+    Only the training split may be balanced. A head that learned from all splits would lean to the classes that are frequent there, and a
+    temperature below 1, as weak heads of few images have, would make of the leaning a certainty.
+    """
+    found, wanted = (np.bincount(each.labels, each.weights) / each.weights.sum() for each in (rows, like))
+    return replace(rows, weights=rows.weights * (wanted / found)[rows.labels])

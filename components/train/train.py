@@ -52,6 +52,7 @@ def train(
 
     Raises:
         PawflowError: Training diverges, pretrained weights are missing, or the ONNX file disagrees with Keras.
+        StoppedError: A signal asked to stop.
     """
     keras.utils.set_random_seed(recipe.seed)
     fitted = FITS[candidate.mode](dataset, views, recipe, candidate, checkpoints)

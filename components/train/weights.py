@@ -105,8 +105,15 @@ def _in_mirror(published: Published) -> Path | None:
     mirror = os.environ.get(MIRROR, "")
     if not mirror:
         return None
-    path = _fetch(f"{mirror.rstrip('/')}/{published.file}") if mirror.startswith("s3://") else Path(mirror).expanduser() / published.file
-    return _check(path, published, f"put the published file into the mirror {mirror}") if path.is_file() else None
+    is_bucket = mirror.startswith("s3://")
+    path = _fetch(f"{mirror.rstrip('/')}/{published.file}") if is_bucket else Path(mirror).expanduser() / published.file
+    try:
+        return _check(path, published, f"put the published file into the mirror {mirror}") if path.is_file() else None
+    except PawflowError:
+        if is_bucket:
+            # The copy would be found again once the mirror holds the right one.
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _fetch(url: str) -> Path:

@@ -17,7 +17,7 @@ import typer
 from components.common import leash
 from components.common.errors import PawflowError
 from infra.stack import credentials, prepare
-from infra.stack.services import DATABASE, PARTS, Service, Stack, create_database, forget_killed_database, free_port, run_database_program
+from infra.stack.services import DATABASE, PARTS, Service, Stack, create_database, forget_killed_database, is_free, run_database_program
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -97,7 +97,7 @@ def _open(folder: Path, first_port: int, model: str) -> Stack:
 def up(folder: Folder = _FOLDER, first_port: FirstPort = _PORT, model: Model = "dogs-vs-cats") -> None:
     """Start everything and keep it running until Ctrl-C; what was stored is there again at the next start."""
     stack = _open(folder, first_port, model)
-    taken = [f"{stack.port(part)} ({part})" for part in PARTS if not free_port(stack.port(part))]
+    taken = [f"{stack.port(part)} ({part})" for part in PARTS if not is_free(stack.port(part))]
     if taken:
         raise PawflowError(f"somebody listens on port {', '.join(taken)}; stop them, or choose others with --first-port")
     stopping = threading.Event()

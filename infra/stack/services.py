@@ -264,7 +264,7 @@ def run_database_program(stack: Stack, program: str, *arguments: str) -> None:
         raise PawflowError(f"{program} failed: {done.stderr.strip()[-1000:]}")
 
 
-def free_port(port: int) -> bool:
+def is_free(port: int) -> bool:
     """Whether nobody listens on a port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0

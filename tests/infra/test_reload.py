@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +23,9 @@ import yaml
 from cryptography.fernet import Fernet
 
 from components.common import leash
+from components.register.endpoint import find_free_port
 from infra.reload.receiver import Receiver, RefusedError, sign
+from tests.processes import wait_until
 
 RECEIVER = Path(__file__).parents[2] / "infra" / "reload" / "receiver.py"
 SECRET = "shared-between-the-two"
@@ -70,27 +71,21 @@ def serving(cluster: Cluster) -> Iterator[str]:
     server.server_close()
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @contextmanager
 def running(command: list[str], address: str, log: Path, **environment: str) -> Iterator[None]:
     """A process that answers at an address."""
     with log.open("wb") as stream:
         process = leash.start(command, env={**os.environ, **environment}, stdout=stream, stderr=stream)
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return requests.get(address, timeout=5).ok
+        except requests.RequestException:
+            return False
+
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                if requests.get(address, timeout=5).ok:
-                    break
-            except requests.RequestException:
-                time.sleep(0.2)
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
+        wait_until(answers, log.read_text)
         yield
     finally:
         # With the workers of a server.
@@ -116,7 +111,7 @@ def receiver(cluster: Cluster, tmp_path: Path) -> Iterator[str]:
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         }
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(written))
-        port = free_port()
+        port = find_free_port()
         settings = {"MODEL": "pets", "DEPLOYMENT": "endpoint", "NAMESPACE": "pawflow", "WEBHOOK_SECRET": SECRET, "PORT": str(port)}
         address = f"http://127.0.0.1:{port}"
         command = [sys.executable, str(RECEIVER)]
@@ -138,17 +133,10 @@ def headers(body: bytes, *, secret: str = SECRET, delivery: str = "delivery-1", 
     }
 
 
-def wait_until(condition: object, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_a_promotion_in_mlflow_restarts_the_deployment(
     receiver: str, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address, store = f"http://127.0.0.1:{free_port()}", f"sqlite:///{tmp_path}/registry.db"
+    address, store = f"http://127.0.0.1:{find_free_port()}", f"sqlite:///{tmp_path}/registry.db"
     command = [
         sys.executable,
         "-m",

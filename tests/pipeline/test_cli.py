@@ -153,3 +153,4 @@ def test_the_ui_shows_the_store_of_this_folder(tmp_path: Path) -> None:
     with running_server([sys.executable, "-m", "pipeline", "ui", "--port", "0"], tmp_path / "log") as server:
         found = requests.get(f"{server.address}/api/2.0/mlflow/experiments/search?max_results=9", timeout=30).json()
     assert "of-this-folder" in {experiment["name"] for experiment in found["experiments"]}
+    assert "Deprecat" not in (tmp_path / "log").read_text()

@@ -62,6 +62,7 @@ def test_mlflow_holds_the_run_tree(finished: tuple[Workspace, str]) -> None:
     }
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {"headline.accuracy", "test.accuracy"} <= set(parent.data.metrics)
+    assert "**Winner**: lite0_frozen, now version 1 of sample-smoke" in parent.data.tags["mlflow.note.content"]
     candidate = children["train lite0_frozen"]
     assert candidate.data.params["train.architecture"] == "efficientnet_lite0"
     assert {"test.accuracy", "validation.log_loss", "train.cpu_seconds"} <= set(candidate.data.metrics)

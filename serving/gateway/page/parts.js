@@ -8,7 +8,7 @@ export function percent(value) {
   return `${(100 * value).toFixed(1)} %`;
 }
 
-// A row of a list of bars: a name, a number, and a bar as long as the share.
+// A row of a list of bars: a name, a number, and a bar as long as the share; none for 0, since the shortest must be seen.
 export function bar(name, share, number = percent(share)) {
   const row = document.createElement("li");
   const [label, text, track, fill] = ["span", "span", "span", "i"].map((tag) => document.createElement(tag));
@@ -17,7 +17,7 @@ export function bar(name, share, number = percent(share)) {
   track.className = "track";
   track.ariaHidden = "true";
   fill.style.width = `${100 * share}%`;
-  track.append(fill);
+  if (share) track.append(fill);
   row.append(label, text, track);
   return row;
 }

@@ -29,6 +29,20 @@ def test_a_grid_that_is_no_mapping_of_lists_is_an_error(grid: str) -> None:
         parse_recipe(text)
 
 
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("{mode.x: [1]}", r"grid names 'mode\.x', but mode has no fields"),
+        ("{mode.x.y: [1]}", r"grid names 'mode\.x\.y', but mode\.x has no fields"),
+        ("{1: [2]}", r"candidates\.0\.1: unknown field"),
+    ],
+)
+def test_a_grid_through_what_has_no_fields_is_an_error(grid: str, message: str) -> None:
+    text = RECIPE.replace("{learning_rate: [0.1, 1e-4], options.activation: [relu, leaky_relu], epochs: [3]}", grid)
+    with pytest.raises(PawflowError, match=message):
+        parse_recipe(text)
+
+
 def test_a_grid_of_an_unknown_field_names_the_field() -> None:
     with pytest.raises(PawflowError, match=r"candidates\.0\.learning_rat: unknown field"):
         parse_recipe(RECIPE.replace("learning_rate", "learning_rat"))

@@ -28,6 +28,7 @@ def test_a_failed_pipeline_is_closed_with_its_open_children(recipe: Recipe) -> N
     parent = tracking.find_pipeline_run("17")
     assert parent is not None
     assert status_of(parent) == "RUNNING"
+    assert mlflow.get_run(parent).data.tags["mlflow.note.content"] == "Recipe tiny; candidates: cnn, frozen, tuned"
     with tracking.step_run("fuse", recipe, "17"):
         pass
     child = mlflow.MlflowClient().create_run("1", tags={"mlflow.parentRunId": parent})

@@ -69,7 +69,7 @@ def test_busy_pictures_are_told_from_bytes_alone_and_the_sentence_says_so(tmp_pa
     finding = str(report["finding"])
     assert "alone, width and height 0.500, number of bytes 1.000, format and encoder 0.500" in finding
     assert "only the number of bytes differs; busy pictures have more of these" in finding
-    assert "set gate.confounding=report" in finding
+    assert "gate.confounding=report is right, else collect the classes alike" in finding
 
 
 def test_pixels_can_tell_the_source_where_files_cannot(tmp_path: Path, recipe: Recipe) -> None:
@@ -119,8 +119,8 @@ def test_too_few_images_are_not_judged() -> None:
 def test_a_source_that_is_alone_is_not_compared_with_others() -> None:
     told = {"class_from_file": {"auc": 0.8}, "class_from_size": {"auc": 0.79}, "class_from_bytes": {"auc": 0.7}}
     _, alone = state_finding({name: {**answer, "n": 100} for name, answer in told.items()}, 1)
-    assert "differ in width and height and in number of bytes: collect them alike" in alone
-    assert "set gate.confounding=report" in alone
+    assert "differ in width and height and in number of bytes: if the difference belongs to what they show" in alone
+    assert "gate.confounding=report is right, else collect the classes alike" in alone
     assert "source" not in alone.split("Confounding")[1]
 
 

@@ -9,7 +9,7 @@ import yaml
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
 from components.common.recipe import parse_recipe
-from components.fuse.decisions import SUSPECTS
+from components.fuse.decisions import SUSPECTS, read_decisions
 from components.fuse.fuse import Archive, fuse
 from tests.components.fuse.drawing import encode, scene, write_dogs_vs_cats
 from tests.conftest import RECIPE
@@ -90,6 +90,20 @@ def test_suspects_are_not_acted_upon(archive: Archive, tmp_path: Path) -> None:
 def test_a_wrong_decision_is_explained(archive: Archive, tmp_path: Path, entries: object, message: str) -> None:
     with pytest.raises(PawflowError, match=message):
         decide(archive, tmp_path, entries)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- {id: x, action: drop, action: keep, why: twice}", "'action' occurs twice"),
+        (b"- {id: x, action: drop, why: caf\xe9}", "decisions.yaml is not UTF-8 text"),
+        (b"- {id: x", "decisions.yaml is not valid YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_as_meant_is_explained(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "decisions.yaml").write_bytes(content)
+    with pytest.raises(PawflowError, match=message):
+        read_decisions(tmp_path / "decisions.yaml")
 
 
 def test_a_missing_file_is_named(archive: Archive, tmp_path: Path) -> None:

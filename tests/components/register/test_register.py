@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +26,14 @@ from components.register.certificate import Certificate, pick_golden_photos
 from components.register.model_card import write_card
 from components.register.packaging import log_model, packed
 from components.register.publishing import publish, registered
-from components.register.register import Judgement, judge, state_verdict
+from components.register.register import Judgement, Verdict, describe_run, judge, state_verdict
 from components.register.selection import Choice
 from components.register.serving_form import ServingForm
 from serving.predictor import Predictor
 from tests.components.register.conftest import Evaluated, evaluate_model
 from tests.conftest import write_mean_model
 
+ONLY = Choice("cnn", "cnn", (), ("cnn",), 20, "cnn is the only one")
 CERTIFICATE = Certificate("digest", 32, "float32", "there is one network", None, 1e-4, {"Keras against ONNX": 1e-7}, 5.0, 9.0)
 
 
@@ -41,16 +43,22 @@ def judge_candidate(evaluated: Evaluated, champion: ServedModel | None, dataset:
     return judge(evaluated.candidate, form, champion, CERTIFICATE, dataset, recipe), form
 
 
+def decide_alone(evaluated: Evaluated, failed: dict[str, str], dataset: Dataset, recipe: Recipe) -> tuple[Verdict, ServingForm]:
+    """The verdict about a candidate where there is no champion."""
+    judgement, form = judge_candidate(evaluated, None, dataset, recipe)
+    metrics = json.loads((evaluated.evaluation / "metrics.json").read_text())["candidates"]["cnn"]
+    return state_verdict(judgement, "7", ONLY, metrics, failed, None, dataset, recipe), form
+
+
 def register(evaluated: Evaluated, dataset: Dataset, recipe: Recipe, out: Path) -> str:
     """The register step without the endpoint, which takes seconds to start."""
     before = registry.find_version(recipe.model, registry.CHAMPION)
     champion = registry.download_version(recipe.model, before) if before else None
     judgement, form = judge_candidate(evaluated, champion, dataset, recipe)
     results = json.loads((evaluated.evaluation / "metrics.json").read_text())["candidates"]["cnn"]
-    choice = Choice("cnn", "cnn", (), ("cnn",), 20, "cnn is the only one")
     golden = pick_golden_photos(dataset)
     with tracking.step_run("register", recipe, ""), registered(evaluated.candidate, form, golden, dataset, recipe) as made:
-        verdict = state_verdict(judgement, made.version, choice, results, {}, before, dataset, recipe)
+        verdict = state_verdict(judgement, made.version, ONLY, results, {}, before, dataset, recipe)
         publish(made, verdict, CERTIFICATE, dataset, recipe, "")
     out.mkdir()
     verdict.write(out)
@@ -173,13 +181,23 @@ def check_the_model_card(champion: registry.Entry) -> None:
     assert "http" not in page
 
 
+def test_the_description_of_a_pipeline_run_is_short_and_says_what_came_of_it(
+    dataset: Dataset, one_candidate: Recipe, rivals: tuple[Evaluated, Evaluated]
+) -> None:
+    verdict, _ = decide_alone(rivals[0], {}, dataset, one_candidate)
+    made, winner, headline, decision, where = describe_run(verdict, one_candidate).split("\n\n")
+    assert made == f"Recipe tiny; candidates: cnn; dataset `{dataset.digest}`, **generated** images"
+    assert winner == "**Winner**: cnn, now version 7 of tiny"
+    assert re.match(r"\*\*Headline\*\*: \d+ errors in \d+ images, accuracy \d+\.\d % \(", headline)
+    assert headline.endswith("), on test images of every kind. But all are drawn.")
+    assert decision.startswith("**Verdict**: promoted: accuracy")
+    assert "`evaluate`" in where
+
+
 def test_names_from_strangers_are_text_in_the_model_card(
     dataset: Dataset, one_candidate: Recipe, rivals: tuple[Evaluated, Evaluated]
 ) -> None:
-    judgement, form = judge_candidate(rivals[0], None, dataset, one_candidate)
-    metrics = json.loads((rivals[0].evaluation / "metrics.json").read_text())["candidates"]["cnn"]
-    choice = Choice("cnn", "cnn", (), ("cnn",), 20, "cnn is the only one")
-    verdict = state_verdict(judgement, "7", choice, metrics, {"odd": "no <b>weights</b> |"}, None, dataset, one_candidate)
+    verdict, form = decide_alone(rivals[0], {"odd": "no <b>weights</b> |"}, dataset, one_candidate)
     strange = Dataset(dataset.folder)
     strange.report["sources"] = [{"name": "odd | one\n", "origin": "<script>alert(1)</script>", "terms": "[none](http://x)"}]
     card = write_card(verdict, CERTIFICATE, form.answers, strange, one_candidate.candidates[0], {})

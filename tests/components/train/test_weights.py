@@ -87,6 +87,15 @@ def test_a_bucket_is_a_mirror_and_is_asked_once(bucket: S3Server, monkeypatch: p
     assert find_weights("vgg16") == path
 
 
+def test_a_bucket_that_was_put_right_is_read_again(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = publish(monkeypatch, "vgg16", checksum=md5(b"the weights"))
+    bucket.client.put_object(Bucket="photos", Key=f"weights/{published.file}", Body=b"others")
+    with pytest.raises(PawflowError, match="put the published file into the mirror"):
+        find_weights("vgg16")
+    bucket.client.put_object(Bucket="photos", Key=f"weights/{published.file}", Body=b"the weights")
+    assert find_weights("vgg16").read_bytes() == b"the weights"
+
+
 def test_a_bucket_that_does_not_have_them_or_does_not_answer_says_so(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, "vgg16", file="absent.h5", url=None)
     with pytest.raises(PawflowError, match="set PAWFLOW_WEIGHTS to .*now s3://photos/weights/"):

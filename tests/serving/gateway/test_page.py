@@ -103,6 +103,8 @@ def test_the_page_of_what_was_asked(page: Any, client: Client) -> None:
     champion, challenger = page.locator(".watched").all()
     playwright.expect(champion).to_contain_text("150 photos, 0.0 % not sure; moved: brightness, ")
     playwright.expect(champion.locator(".labels li").first).to_have_text("cat150")
+    counts = champion.locator(".labels li").evaluate_all("(rows) => rows.map((row) => [row.textContent, row.querySelectorAll('i').length])")
+    assert counts == [["cat150", 1], ["dog0", 0]], "what was never answered has no bar"
     playwright.expect(champion.locator(".measures > li")).to_have_count(len(MEASURES))
     brightness = champion.locator(".measures > li").first
     playwright.expect(brightness.locator(".badge")).to_be_visible()
