@@ -30,6 +30,8 @@ def choose_backend(candidate: Candidate) -> None:
     if "keras" in sys.modules and sys.modules["keras"].backend.backend() != backend:
         raise RuntimeError(f"{where} needs Keras on {backend}, but this process has imported it on {os.environ.get('KERAS_BACKEND')}")
     os.environ["KERAS_BACKEND"] = backend
+    # Candidates train side by side, and TensorFlow would otherwise take all of a GPU's memory for the first.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 def num_gpus(candidate: Candidate) -> int:
