@@ -20,7 +20,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnx
-import onnxruntime
+from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 from components.common.errors import PawflowError
 from components.train.network import OUTPUTS, Floats, with_class_activation
@@ -72,12 +72,15 @@ def _export_elsewhere(model: keras.Model, path: Path, output_names: Sequence[str
         raise RuntimeError(f"TensorFlow could not export the network that PyTorch trained:\n{done.stderr[-4000:]}")
 
 
-def open_session(path: Path, num_threads: int | None = None) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, num_threads: int | None = None, optimization: GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL
+) -> InferenceSession:
     """Load an ONNX file; each call then runs on `num_threads` threads, by default one for each core."""
-    options = onnxruntime.SessionOptions()
+    options = SessionOptions()
+    options.graph_optimization_level = optimization
     options.intra_op_num_threads = num_threads or os.cpu_count() or 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def export_and_compare(network: keras.Model, path: Path, images: Pixels) -> float:

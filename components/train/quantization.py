@@ -8,13 +8,18 @@ with ReLU-like activations, which run two to four times faster so; networks with
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+import onnx
+from onnxruntime import GraphOptimizationLevel
+from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from components.common.dataset import Dataset
+from components.common.parallel import map_on_all_cores
 from components.common.shards import Images
 from components.train.export import open_session
 from components.train.network import Floats
@@ -23,15 +28,6 @@ from serving.images import Pixels
 _NUM_CALIBRATION_IMAGES = 128
 #: Everything but the head, whose few multiplications decide the probabilities.
 _OPERATIONS = ["Conv", "Add", "Mul", "Clip", "Relu", "MaxPool", "AveragePool", "Concat"]
-
-
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, images: Pixels) -> None:
-        self._images = iter(images)
-
-    def get_next(self) -> dict[str, Floats] | None:
-        image = next(self._images, None)
-        return None if image is None else {"image": image[np.newaxis].astype(np.float32)}
 
 
 def sample_for_calibration(dataset: Dataset) -> Pixels:
@@ -50,12 +46,13 @@ def quantize(source: Path, destination: Path, images: Pixels) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         # Folds batch normalisation into the convolutions, so that there is one scale and not two.
-        folded = Path(folder) / "folded.onnx"
+        folded, ranges = Path(folder) / "folded.onnx", Path(folder) / "ranges.json"
         quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
+        save_tensors_data(_measure_ranges(folded, images), ranges)
         quantize_static(
             str(folded),
             str(destination),
-            _Calibration(images),
+            calibration_cache_path=ranges,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_OPERATIONS,
             per_channel=True,
@@ -63,6 +60,36 @@ def quantize(source: Path, destination: Path, images: Pixels) -> None:
             # Unsigned: the kernels of plain x86-64 processors are several times slower for signed activations.
             activation_type=QuantType.QUInt8,
         )
+
+
+def _measure_ranges(file: Path, images: Pixels) -> TensorsData:
+    """The smallest and the largest number in each tensor that an operation of `_OPERATIONS` reads or writes, on all images.
+
+    ONNX Runtime's own calibration finds the same for twice the processor time: it sets all cores on one image, where they wait for each
+    other, and measures what is clipped before it is as well, although only the range after that is used.
+    """
+    model = onnx.load(file)
+    num_readers = Counter(name for node in model.graph.node for name in node.input)
+    chosen = [node for node in model.graph.node if node.op_type in _OPERATIONS]
+    clipped = {node.input[0]: node.output[0] for node in chosen if node.op_type in ("Clip", "Relu") and num_readers[node.input[0]] == 1}
+    constant = {"", *(tensor.name for tensor in model.graph.initializer)}
+    involved = dict.fromkeys(name for node in chosen for name in (*node.input, *node.output) if name not in constant)
+    outputs = [name for name in involved if name not in clipped and name != "image"]
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs)
+    measured = file.with_name("measured.onnx")
+    onnx.save(model, measured)
+    # Not the fastest layout of the tensors, whose sums differ in the last bit: a scale should not depend on it.
+    session = open_session(measured, num_threads=1, optimization=GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+
+    def measure(image: Pixels) -> list[tuple[Floats, Floats]]:
+        tensors = [image[np.newaxis].astype(np.float32)]
+        tensors += session.run(outputs, {"image": tensors[0]})
+        return [(tensor.min(), tensor.max()) for tensor in tensors]
+
+    found = np.array(list(map_on_all_cores(measure, images)), np.float32)
+    ranges = dict(zip(["image", *outputs], zip(found[..., 0].min(axis=0), found[..., 1].max(axis=0), strict=True), strict=True))
+    return TensorsData(CalibrationMethod.MinMax, ranges | {before: ranges[after] for before, after in clipped.items()})
 
 
 def compare_labels(reference: Path, quantized: Path, images: Images) -> dict[str, float]:
