@@ -53,9 +53,14 @@ def export_onnx(model: keras.Model, path: Path, output_names: Sequence[str]) -> 
     def answer(image: Any) -> dict[str, Any]:
         return dict(zip(output_names, keras.tree.flatten(model(image, training=False)), strict=True))
 
-    exported, _ = tf2onnx.convert.from_function(answer, signature)
-    # The traced graphs refer to each other in circles; hundreds of megabytes would stay until Python happened to look.
-    gc.collect()
+    # The traced graphs refer to each other in circles; hundreds of megabytes would stay until Python happened to look. What was there
+    # before, half a million objects, need not be looked through.
+    gc.freeze()
+    try:
+        exported, _ = tf2onnx.convert.from_function(answer, signature)
+        gc.collect()
+    finally:
+        gc.unfreeze()
     if [value.name for value in exported.graph.input] != ["image"]:
         raise RuntimeError(f"the exported graph has the inputs {[value.name for value in exported.graph.input]}, expected one, `image`")
     # TensorFlow has sorted them by name.
