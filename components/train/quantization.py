@@ -69,26 +69,27 @@ def _measure_ranges(file: Path, images: Pixels) -> TensorsData:
     other, and measures what is clipped before it is as well, although only the range after that is used.
     """
     model = onnx.load(file)
-    num_readers = Counter(name for node in model.graph.node for name in node.input)
-    chosen = [node for node in model.graph.node if node.op_type in _OPERATIONS]
+    graph = model.graph
+    num_readers = Counter(name for node in graph.node for name in node.input)
+    chosen = [node for node in graph.node if node.op_type in _OPERATIONS]
     clipped = {node.input[0]: node.output[0] for node in chosen if node.op_type in ("Clip", "Relu") and num_readers[node.input[0]] == 1}
-    constant = {"", *(tensor.name for tensor in model.graph.initializer)}
-    involved = dict.fromkeys(name for node in chosen for name in (*node.input, *node.output) if name not in constant)
-    outputs = [name for name in involved if name not in clipped and name != "image"]
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs)
+    others = {"", *clipped, *(tensor.name for tensor in graph.initializer)}
+    names = list(dict.fromkeys(name for node in chosen for name in (*node.input, *node.output) if name not in others))
+    del graph.output[:]
+    for name in names:
+        for operation in ("ReduceMin", "ReduceMax"):
+            graph.node.append(onnx.helper.make_node(operation, [name], [f"{name} {operation}"], keepdims=0))
+            graph.output.append(onnx.helper.make_empty_tensor_value_info(f"{name} {operation}"))
     measured = file.with_name("measured.onnx")
     onnx.save(model, measured)
     # Not the fastest layout of the tensors, whose sums differ in the last bit: a scale should not depend on it.
     session = open_session(measured, num_threads=1, optimization=GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
 
-    def measure(image: Pixels) -> list[tuple[Floats, Floats]]:
-        tensors = [image[np.newaxis].astype(np.float32)]
-        tensors += session.run(outputs, {"image": tensors[0]})
-        return [(tensor.min(), tensor.max()) for tensor in tensors]
+    def measure(image: Pixels) -> Floats:
+        return np.array(session.run(None, {"image": image[np.newaxis].astype(np.float32)}), np.float32).reshape(-1, 2)
 
-    found = np.array(list(map_on_all_cores(measure, images)), np.float32)
-    ranges = dict(zip(["image", *outputs], zip(found[..., 0].min(axis=0), found[..., 1].max(axis=0), strict=True), strict=True))
+    found = np.stack(list(map_on_all_cores(measure, images)))
+    ranges = dict(zip(names, zip(found[..., 0].min(axis=0), found[..., 1].max(axis=0), strict=True), strict=True))
     return TensorsData(CalibrationMethod.MinMax, ranges | {before: ranges[after] for before, after in clipped.items()})
 
 
