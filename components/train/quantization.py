@@ -90,7 +90,10 @@ def _measure_ranges(file: Path, images: Pixels) -> TensorsData:
 
     found = np.stack(list(map_on_all_cores(measure, images)))
     ranges = dict(zip(names, zip(found[..., 0].min(axis=0), found[..., 1].max(axis=0), strict=True), strict=True))
-    return TensorsData(CalibrationMethod.MinMax, ranges | {before: ranges[after] for before, after in clipped.items()})
+    # From the last to the first, for what is clipped may be clipped again.
+    for before, after in reversed(clipped.items()):
+        ranges[before] = ranges[after]
+    return TensorsData(CalibrationMethod.MinMax, ranges)
 
 
 def compare_labels(reference: Path, quantized: Path, images: Images) -> dict[str, float]:
