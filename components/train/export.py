@@ -6,9 +6,7 @@ The file has one input, `image`: float32 raw 0-255 RGB (n, size, size, 3); and t
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import io
 import logging
 import os
 import subprocess
@@ -16,11 +14,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import onnx
-import onnxruntime
+from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 from components.common.errors import PawflowError
 from components.train.network import OUTPUTS, Floats, with_class_activation
@@ -40,24 +39,32 @@ def export_onnx(model: keras.Model, path: Path, output_names: Sequence[str]) -> 
     if keras.backend.backend() != "tensorflow":
         _export_elsewhere(model, path, output_names)
         return
-    # Keras refuses to export a model that was never called.
-    model(np.zeros((1, *model.input_shape[1:]), np.float32))
+    # Imported here: a process in which PyTorch trains has no use for TensorFlow.
+    import tensorflow as tf
+    import tf2onnx
+
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     # Otherwise each of its optimisers works on a copy of all weights, and hides its own failure: a third of the time of a large network.
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
-    with contextlib.redirect_stdout(io.StringIO()):
-        model.export(str(path), format="onnx", verbose=False)
-    # The traced graphs refer to each other in circles; hundreds of megabytes would stay until Python happened to look.
-    gc.collect()
-    exported = onnx.load(path)
+    # Not `model.export`, which does the same for half as much time again: it looks for resources in every layer first.
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")]
+
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    def answer(image: Any) -> dict[str, Any]:
+        return dict(zip(output_names, keras.tree.flatten(model(image, training=False)), strict=True))
+
+    # The traced graphs refer to each other in circles; hundreds of megabytes would stay until Python happened to look. What was there
+    # before, half a million objects, need not be looked through.
+    gc.freeze()
+    try:
+        exported, _ = tf2onnx.convert.from_function(answer, signature)
+        gc.collect()
+    finally:
+        gc.unfreeze()
     if [value.name for value in exported.graph.input] != ["image"]:
         raise RuntimeError(f"the exported graph has the inputs {[value.name for value in exported.graph.input]}, expected one, `image`")
-    renamed = {old.name: new for old, new in zip(exported.graph.output, output_names, strict=True)}
-    for node in exported.graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-        node.output[:] = [renamed.get(name, name) for name in node.output]
-    for value in exported.graph.output:
-        value.name = renamed[value.name]
+    # TensorFlow has sorted them by name.
+    exported.graph.output.sort(key=lambda value: output_names.index(value.name))
     onnx.checker.check_model(exported)
     onnx.save(exported, path)
 
@@ -72,12 +79,15 @@ def _export_elsewhere(model: keras.Model, path: Path, output_names: Sequence[str
         raise RuntimeError(f"TensorFlow could not export the network that PyTorch trained:\n{done.stderr[-4000:]}")
 
 
-def open_session(path: Path, num_threads: int | None = None) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, num_threads: int | None = None, optimization: GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL
+) -> InferenceSession:
     """Load an ONNX file; each call then runs on `num_threads` threads, by default one for each core."""
-    options = onnxruntime.SessionOptions()
+    options = SessionOptions()
+    options.graph_optimization_level = optimization
     options.intra_op_num_threads = num_threads or os.cpu_count() or 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def export_and_compare(network: keras.Model, path: Path, images: Pixels) -> float:

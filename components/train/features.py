@@ -26,7 +26,8 @@ from components.train.network import Floats, pooled_features
 from components.train.quantization import quantize, sample_for_calibration
 
 _FEATURES, _BACKBONE = "features.npy", "backbone.onnx"
-_BATCH = 16
+#: Of one batch: so many that the activations between two layers stay in the cache of a core.
+_PIXELS_PER_BATCH = 1 << 17
 #: Rows of one stored entry: what a killed run loses at most.
 _ROWS_PER_ENTRY = 1024
 
@@ -88,6 +89,7 @@ def extract_features(backbone: Backbone, images: Mapping[str, tuple[Images, str]
 def _extract(session: InferenceSession, backbone: Backbone, images: Images, origin: str, description: str) -> Iterator[Floats]:
     """Yield the features entry by entry."""
     num_reused = 0
+    batch_size = max(1, _PIXELS_PER_BATCH // len(images[0]) ** 2)
 
     def compute_batch(start: int, stop: int) -> Floats:
         features: Floats = session.run(None, {"image": images[start:stop].astype(np.float32)})[0]
@@ -97,7 +99,7 @@ def _extract(session: InferenceSession, backbone: Backbone, images: Images, orig
         for start, stop in track(list(_slices(0, len(images), _ROWS_PER_ENTRY)), description, unit="entry"):
 
             def compute(folder: Path, start: int = start, stop: int = stop) -> Record:
-                batches = pool.map(compute_batch, *zip(*_slices(start, stop, _BATCH), strict=True))
+                batches = pool.map(compute_batch, *zip(*_slices(start, stop, batch_size), strict=True))
                 np.save(folder / _FEATURES, np.concatenate(list(batches)))
                 return Record()
 

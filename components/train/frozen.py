@@ -41,7 +41,7 @@ def fit_frozen(
         Parameters to report, and the curve of the cross-validated loss over the penalties tried.
     """
     images = list_training_images(dataset, views, recipe, candidate)
-    rows = label_training_images(compute_features(dataset, candidate, images), dataset, recipe)
+    rows = label_training_images(compute_features(dataset, candidate, images, network), dataset, recipe)
     head = CLASSIFIERS[candidate.classifier](rows, recipe.seed)
     set_head(network, head.weights, head.bias)
     chosen = ", ".join(f"{name} {value:g}" for name, value in head.params.items())
@@ -70,23 +70,29 @@ def label_training_images(features: Floats, dataset: Dataset, recipe: Recipe) ->
     )
 
 
-def compute_features(dataset: Dataset, candidate: Candidate, images: Mapping[str, tuple[Images, str]]) -> Floats:
+def compute_features(
+    dataset: Dataset, candidate: Candidate, images: Mapping[str, tuple[Images, str]], network: keras.Model | None = None
+) -> Floats:
     """Features of images: beside each other what the candidate's networks say of an image, below each other the images.
 
     Args:
         dataset: Whose training images calibrate int8.
         candidate: Says which networks.
         images: What they are -> the images, and what identifies them.
+        network: The candidate's, if it has been built; its head does not matter.
 
     Returns:
         Shape (images, channels of all networks).
     """
-    computed = [_compute(part, dataset, images) for part in parts(candidate)]
+    # The network of a concatenation is none of those that compute its features.
+    computed = [_compute(part, dataset, images, network if part is candidate else None) for part in parts(candidate)]
     return np.hstack(computed) if len(computed) > 1 else computed[0]
 
 
-def _compute(part: Candidate, dataset: Dataset, images: Mapping[str, tuple[Images, str]]) -> Floats:
+def _compute(part: Candidate, dataset: Dataset, images: Mapping[str, tuple[Images, str]], network: keras.Model | None) -> Floats:
     """Features of all images under one pretrained network."""
     key = part.model_dump(include={"architecture", "options", "input_size", "mirror"}) | {"image_size": dataset.image_size}
-    backbone = export_backbone(lambda: build_network(part, dataset.image_size, len(dataset.classes)), key, dataset, int8=part.int8)
+    backbone = export_backbone(
+        lambda: network or build_network(part, dataset.image_size, len(dataset.classes)), key, dataset, int8=part.int8
+    )
     return extract_features(backbone, images, part.architecture)

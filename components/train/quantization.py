@@ -8,13 +8,18 @@ with ReLU-like activations, which run two to four times faster so; networks with
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+import onnx
+from onnxruntime import GraphOptimizationLevel
+from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from components.common.dataset import Dataset
+from components.common.parallel import map_on_all_cores
 from components.common.shards import Images
 from components.train.export import open_session
 from components.train.network import Floats
@@ -23,15 +28,6 @@ from serving.images import Pixels
 _NUM_CALIBRATION_IMAGES = 128
 #: Everything but the head, whose few multiplications decide the probabilities.
 _OPERATIONS = ["Conv", "Add", "Mul", "Clip", "Relu", "MaxPool", "AveragePool", "Concat"]
-
-
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, images: Pixels) -> None:
-        self._images = iter(images)
-
-    def get_next(self) -> dict[str, Floats] | None:
-        image = next(self._images, None)
-        return None if image is None else {"image": image[np.newaxis].astype(np.float32)}
 
 
 def sample_for_calibration(dataset: Dataset) -> Pixels:
@@ -50,12 +46,13 @@ def quantize(source: Path, destination: Path, images: Pixels) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         # Folds batch normalisation into the convolutions, so that there is one scale and not two.
-        folded = Path(folder) / "folded.onnx"
+        folded, ranges = Path(folder) / "folded.onnx", Path(folder) / "ranges.json"
         quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
+        save_tensors_data(_measure_ranges(folded, images), ranges)
         quantize_static(
             str(folded),
             str(destination),
-            _Calibration(images),
+            calibration_cache_path=ranges,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_OPERATIONS,
             per_channel=True,
@@ -63,6 +60,40 @@ def quantize(source: Path, destination: Path, images: Pixels) -> None:
             # Unsigned: the kernels of plain x86-64 processors are several times slower for signed activations.
             activation_type=QuantType.QUInt8,
         )
+
+
+def _measure_ranges(file: Path, images: Pixels) -> TensorsData:
+    """The smallest and the largest number in each tensor that an operation of `_OPERATIONS` reads or writes, on all images.
+
+    ONNX Runtime's own calibration finds the same for twice the processor time: it sets all cores on one image, where they wait for each
+    other, and measures what is clipped before it is as well, although only the range after that is used.
+    """
+    model = onnx.load(file)
+    graph = model.graph
+    num_readers = Counter(name for node in graph.node for name in node.input)
+    chosen = [node for node in graph.node if node.op_type in _OPERATIONS]
+    clipped = {node.input[0]: node.output[0] for node in chosen if node.op_type in ("Clip", "Relu") and num_readers[node.input[0]] == 1}
+    others = {"", *clipped, *(tensor.name for tensor in graph.initializer)}
+    names = list(dict.fromkeys(name for node in chosen for name in (*node.input, *node.output) if name not in others))
+    del graph.output[:]
+    for name in names:
+        for operation in ("ReduceMin", "ReduceMax"):
+            graph.node.append(onnx.helper.make_node(operation, [name], [f"{name} {operation}"], keepdims=0))
+            graph.output.append(onnx.helper.make_empty_tensor_value_info(f"{name} {operation}"))
+    measured = file.with_name("measured.onnx")
+    onnx.save(model, measured)
+    # Not the fastest layout of the tensors, whose sums differ in the last bit: a scale should not depend on it.
+    session = open_session(measured, num_threads=1, optimization=GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+
+    def measure(image: Pixels) -> Floats:
+        return np.array(session.run(None, {"image": image[np.newaxis].astype(np.float32)}), np.float32).reshape(-1, 2)
+
+    found = np.stack(list(map_on_all_cores(measure, images)))
+    ranges = dict(zip(names, zip(found[..., 0].min(axis=0), found[..., 1].max(axis=0), strict=True), strict=True))
+    # From the last to the first, for what is clipped may be clipped again.
+    for before, after in reversed(clipped.items()):
+        ranges[before] = ranges[after]
+    return TensorsData(CalibrationMethod.MinMax, ranges)
 
 
 def compare_labels(reference: Path, quantized: Path, images: Images) -> dict[str, float]:

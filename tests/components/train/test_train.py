@@ -77,6 +77,7 @@ def test_features_are_computed_once(
     delivered: Dataset, views: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frozen, ridge = (recipe.candidates[1].model_copy(update={"classifier": name}) for name in ("logistic", "ridge"))
+    monkeypatch.setattr("components.train.frozen.build_network", lambda *arguments: pytest.fail("the network was built a second time"))
     (tmp_path / "first").mkdir()
     train(delivered, views, recipe, frozen, tmp_path / "first")
     monkeypatch.setattr("components.train.features.export_onnx", lambda *arguments: pytest.fail("the backbone was exported again"))
