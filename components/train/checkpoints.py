@@ -81,9 +81,9 @@ class Progress:
         self.num_images += num_images
         self.sums = {name: self.sums.get(name, 0.0) + mean * num_images for name, mean in means.items()}
 
-    def finish_epoch(self, validation: dict[str, float]) -> dict[str, float]:
-        """Close an epoch; returns all its metrics, which are in the history from now on."""
-        values = {name: total / self.num_images for name, total in self.sums.items()} | validation
+    def finish_epoch(self, measured: dict[str, float]) -> dict[str, float]:
+        """Close an epoch with what was measured at its end; returns all its metrics, which are in the history from now on."""
+        values = {name: total / self.num_images for name, total in self.sums.items()} | measured
         for name, value in values.items():
             self.history.setdefault(name, []).append(value)
         self.epoch, self.batch, self.num_images, self.sums = self.epoch + 1, 0, 0, {}

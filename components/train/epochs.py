@@ -116,7 +116,8 @@ def _run_epoch(
         means = network.evaluate(validation, verbose=0, return_dict=True, callbacks=[watch])
         # The last step of an epoch may be the one that goes wrong, and only validation sees the weights after it.
         _require_finite(means["loss"], candidate, session)
-        values = progress.finish_epoch({f"val_{name}": float(value) for name, value in means.items()})
+        rate = float(keras.ops.convert_to_numpy(network.optimizer.learning_rate))
+        values = progress.finish_epoch({"learning_rate": rate, **{f"val_{name}": float(value) for name, value in means.items()}})
         if _is_kept(progress, candidate, values):
             session.best = copy(network.weights)
 

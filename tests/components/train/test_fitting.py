@@ -132,6 +132,11 @@ def test_a_target_reached_by_the_head_ends_fine_tuning(dataset: Dataset, recipe:
     assert len(fit(dataset, recipe, candidate, None).history["loss"]) == 1
 
 
+def test_the_history_has_the_rate_of_each_phase(dataset: Dataset, recipe: Recipe) -> None:
+    candidate = TUNED.model_copy(update={"schedule": "constant", "learning_rate": 0.01, "fine_tune_rate": 0.001})
+    assert fit(dataset, recipe, candidate, None).history["learning_rate"] == pytest.approx([0.01, 0.001])
+
+
 @pytest.mark.parametrize("changes", [{"precision": "mixed_bfloat16"}, {"precision": "mixed_float16"}, {"jit_compile": True}])
 def test_however_it_was_computed_the_result_is_plain_float32(
     changes: dict[str, Any], dataset: Dataset, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
