@@ -77,7 +77,10 @@ def predict_out_of_fold(
         others = np.flatnonzero(~np.isin(rows.groups, rows.groups[predicted]))
         learned_from = others[sample_groups(rows.groups[others], _MOST_ROWS, recipe.seed)]
         head = CLASSIFIERS[candidate.classifier](_weigh_classes(rows.take(learned_from), learned), recipe.seed, chosen)
-        probabilities[fold] = softmax((features[predicted] @ head.weights + head.bias) / temperature, axis=1)
+        # A class so rare that none of it is among those learned from is impossible to that head.
+        scores = np.full((len(predicted), len(dataset.classes)), -np.inf)
+        scores[:, np.unique(rows.labels[learned_from])] = features[predicted] @ head.weights + head.bias
+        probabilities[fold] = softmax(scores / temperature, axis=1)
         fold_of_image[fold] = number
     table = pd.DataFrame({"id": images["id"], "fold": fold_of_image})
     return table.join(pd.DataFrame(probabilities, columns=[f"probability_{name}" for name in dataset.classes]))
@@ -90,4 +93,4 @@ def _weigh_classes(rows: Rows, like: Rows) -> Rows:
     temperature below 1, as weak heads of few images have, would make of the leaning a certainty.
     """
     found, wanted = (np.bincount(each.labels, each.weights) / each.weights.sum() for each in (rows, like))
-    return replace(rows, weights=rows.weights * (wanted / found)[rows.labels])
+    return replace(rows, weights=rows.weights * wanted[rows.labels] / found[rows.labels])

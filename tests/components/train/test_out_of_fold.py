@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ import pandas as pd
 import pytest
 
 from components.common.dataset import SPLITS, Dataset
-from components.common.recipe import Recipe, parse_recipe
+from components.common.recipe import Recipe, Source, parse_recipe
 from components.fuse.fuse import Archive, fuse
 from components.train import out_of_fold
 from components.train.frozen import label_training_images
 from components.train.heads import Rows
 from components.train.network import Floats
 from components.train.out_of_fold import predict_out_of_fold
+from tests.components.fuse.drawing import encode, scene
 from tests.conftest import RECIPE
 
 
@@ -70,3 +72,20 @@ def test_a_class_that_is_frequent_where_nothing_is_balanced_gets_no_lead(
     predicted = predict_out_of_fold(dataset, tmp_path, recipe, recipe.candidates[1], {"inverse_penalty": 1e-4}, 0.1)
     is_right = (predicted["probability_dog"] > 0.5).to_numpy() == is_dog
     assert min(is_right[is_dog].mean(), is_right[~is_dog].mean()) > 0.7
+
+
+def test_a_class_too_rare_to_be_learned_in_every_fold_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as written:
+        for number in range(60):
+            written.writestr(f"{'rare' if number % 10 == 0 else 'ab'[number % 2]}/{number}.jpg", encode(scene(number)))
+    recipe = parse_recipe(RECIPE)
+    source = Source(name="photos", provider="local", layout="class_folders")
+    fuse([Archive(source, tmp_path / "photos.zip", {"origin": "test", "generated": False})], recipe, tmp_path)
+    dataset = Dataset(tmp_path)
+    images = pd.concat([dataset.rows(split) for split in SPLITS], ignore_index=True)
+    set_features(np.random.default_rng(0).normal(size=(len(images), 5)), len(dataset.rows("train")), monkeypatch)
+    monkeypatch.setattr(out_of_fold, "_MOST_ROWS", 12)
+    predicted = predict_out_of_fold(dataset, tmp_path, recipe, recipe.candidates[1], {"inverse_penalty": 1.0}, 1.0)
+    probabilities = predicted[[f"probability_{name}" for name in ("a", "b", "rare")]].to_numpy()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
+    assert 0 < (probabilities[:, 2] == 0).sum() < len(images)
