@@ -59,10 +59,7 @@ def _tabulate(run: LocalRun, evaluation: dict[str, Any], winner: str, recipe: Re
     accuracy = evaluation["candidates"][winner]["test"]["accuracy"]
     images = f"{accuracy['n']} held-out {'generated' if evaluation['generated'] else ''} images".replace("  ", " ")
 
-    table = Table(box=SIMPLE_HEAD, padding=0, title=f"{recipe.name}: test split, {images}", title_justify="left")
-    table.add_column("candidate", no_wrap=True)
-    for heading in ("accuracy", "95 %", "errors", "F1", "AUC", "log-loss", "ms", "CPU s"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = _begin_table(f"{recipe.name}: test split, {images}")
     for name, result in evaluation["candidates"].items():
         test = result["test"]
         table.add_row(
@@ -77,6 +74,15 @@ def _tabulate(run: LocalRun, evaluation: dict[str, Any], winner: str, recipe: Re
             f"{records[name]['train.cpu_seconds']:.0f}",
             style="bold" if name == winner else "",
         )
+    return table
+
+
+def _begin_table(title: str) -> Table:
+    """Without rows. Where it is too wide names are folded, which are long in a grid: a number cannot be read without its end."""
+    table = Table(box=SIMPLE_HEAD, padding=0, title=title, title_justify="left")
+    table.add_column("candidate", overflow="fold")
+    for heading in ("accuracy", "95 %", "errors", "F1", "AUC", "log-loss", "ms", "CPU s"):
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
