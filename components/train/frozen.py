@@ -21,7 +21,7 @@ from components.common.store import artifact_digest
 from components.common.weighting import weigh
 from components.train.features import export_backbone, extract_features
 from components.train.heads import CLASSIFIERS, Rows
-from components.train.models import parts
+from components.train.models import parts, resolve_options
 from components.train.network import Floats, build_network, set_head
 
 
@@ -91,7 +91,9 @@ def compute_features(
 
 def _compute(part: Candidate, dataset: Dataset, images: Mapping[str, tuple[Images, str]], network: keras.Model | None) -> Floats:
     """Features of all images under one pretrained network."""
-    key = part.model_dump(include={"architecture", "options", "input_size", "mirror"}) | {"image_size": dataset.image_size}
+    # With the options that are not set too, so that a network beside another is known for the one that it is alone.
+    key = part.model_dump(include={"architecture", "input_size", "mirror"})
+    key |= {"options": resolve_options(part), "image_size": dataset.image_size}
     backbone = export_backbone(
         lambda: network or build_network(part, dataset.image_size, len(dataset.classes)), key, dataset, int8=part.int8
     )
