@@ -1,7 +1,7 @@
 """CIFAR-10 as its authors publish it: Python pickles of 10,000 images each, `cifar-10-batches-py/data_batch_1` and so on.
 
-A pickle is a program, and loading one runs it. This reader's unpickler knows three constructors, all stand-ins defined here that can
-build an array of bytes and nothing else, so whatever a file asks for, no code of it or of any library runs. Each image is passed on as
+A pickle is a program, and loading one runs it. This reader's unpickler knows a few constructors, all stand-ins defined here that can
+build bytes and arrays of them and nothing else, so whatever a file asks for, no code of it or of any library runs. Each image is passed on as
 a PNG file, which keeps every pixel.
 """
 
@@ -58,12 +58,18 @@ def _encode_text(text: object, encoding: object) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """Stands in for `bytes`, by which newer Pythons write empty ones in the old format; it takes no length to set aside."""
+    return b""
+
+
 _CONSTRUCTORS = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encode_text,
+    ("__builtin__", "bytes"): _no_bytes,
 }
 
 

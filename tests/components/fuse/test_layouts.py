@@ -117,7 +117,8 @@ def write_cifar(path: Path, num_images: int = 20, **extra: bytes) -> tuple[Path,
     pixels = np.random.default_rng(0).integers(0, 256, (2, num_images, 3072), dtype=np.uint8)
     batches = {}
     for number, rows in enumerate(pixels):
-        batch = {b"data": rows, b"labels": [index % 10 for index in range(num_images)], b"filenames": [b"x.png"] * num_images}
+        labels, names = [index % 10 for index in range(num_images)], [b"x.png"] * num_images
+        batch = {b"batch_label": b"", b"data": rows, b"labels": labels, b"filenames": names}
         batches[f"cifar-10-batches-py/data_batch_{number + 1}"] = pickle.dumps(batch, protocol=2)
     meta = pickle.dumps({b"label_names": [b"class %d" % number for number in range(10)]}, protocol=2)
     files = {"cifar-10-batches-py/batches.meta": meta, **batches, "cifar-10-batches-py/readme.html": b"hello"}
@@ -169,6 +170,7 @@ def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
         pickle.dumps(Hostile(os.system, f"touch {flag}"), protocol=2),
         pickle.dumps(Hostile(eval, f"open({str(flag)!r}, 'w')"), protocol=4),
         pickle.dumps(Hostile(os.makedirs, str(flag)), protocol=0),
+        pickle.dumps(Hostile(bytes, 1 << 50), protocol=2),
         b"cnumpy.f2py.crackfortran\nmyeval\n(S'1'\ntR.",
         b"cnumpy\nload\n(S'x'\ntR.",
         b"\x80\x02}.",
