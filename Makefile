@@ -150,6 +150,14 @@ tensorboard: .venv/.ready ## Show the training logs of all local runs on http://
 torch: .venv/.ready ## Add PyTorch, for candidates with `backend: torch` (README of components/train: the smaller CPU build)
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-torch.lock
 
+# Without the stamp, so that an environment that a killed call left without either TensorFlow is made again.
+.PHONY: gpu
+gpu: .venv/.ready ## Put TensorFlow with CUDA in place of the one for CPUs (Linux on x86-64, NVIDIA; 5 GB more)
+	@rm .venv/.ready
+	@$(UV) pip uninstall --quiet --python $(BIN)/python tensorflow-cpu
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --reinstall-package tensorflow -r $(LOCKS)/train-gpu.lock
+	@touch .venv/.ready
+
 .PHONY: images
 images: ## Build the container images (IMAGES="data train", BASE=image, DOCKER=engine's client; README of infra)
 	@for target in $(IMAGES); do \

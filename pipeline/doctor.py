@@ -35,6 +35,8 @@ _GIB = 1 << 30
 #: Free disk: less is a failure, less is a warning. The environment takes 3 GB by itself, but is there already.
 _LEAST_DISK, _ENOUGH_DISK = 2 * _GIB, 10 * _GIB
 _ENOUGH_MEMORY = 4 * _GIB
+#: TensorFlow's build for CPUs, and the one that `make gpu` puts in its place.
+_CPU_BUILD, _GPU_BUILD = "tensorflow-cpu", "tensorflow"
 _PORTS = {5000: "make ui", 5001: "make serve", 5002: "make web"}
 
 
@@ -86,7 +88,7 @@ def _attempt(subject: str, check: Callable[[], str]) -> Finding:
 def _check_machine() -> Iterator[Finding]:
     yield Finding("Python", "ok", sys.version.split()[0])
     wrong = list(_list_wrong_packages())
-    yield Finding("packages", "failed" if wrong else "ok", f"{'; '.join(wrong)}: run `make setup`" if wrong else "all as required")
+    yield Finding("packages", "failed" if wrong else "ok", f"{'; '.join(wrong)}: run `make -B setup`" if wrong else "all as required")
     place = home()
     while not place.exists():
         place = place.parent
@@ -97,7 +99,10 @@ def _check_machine() -> Iterator[Finding]:
     memory = psutil.virtual_memory().available
     few = "; training may be killed, so close other programs" if memory < _ENOUGH_MEMORY else ""
     yield Finding("memory", "warning" if few else "ok", f"{memory / _GIB:.0f} GiB free{few}")
-    yield Finding("processor", "ok", f"{os.cpu_count()} cores; {_describe_gpus()}")
+    gpus = _list_gpus()
+    yield Finding("processor", "ok", f"{os.cpu_count()} cores; {', '.join(gpus) or 'no GPU, so training uses the cores'}")
+    if gpus and _version(_CPU_BUILD):
+        yield Finding("GPU", "warning", f"not used, since {_CPU_BUILD} is installed; `make gpu` puts TensorFlow with CUDA in its place")
     for port, user in _PORTS.items():
         if _is_taken(port):
             yield Finding(f"port {port}", "warning", f"taken; `{user}` needs another one")
@@ -108,24 +113,30 @@ def _list_wrong_packages() -> Iterator[str]:
         requirement = Requirement(text)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
-        try:
-            version = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
+        version = _version(requirement.name) or (_version(_GPU_BUILD) if requirement.name == _CPU_BUILD else None)
+        if version is None:
             yield f"{requirement.name} is missing"
-            continue
-        if not requirement.specifier.contains(version, prereleases=True):
+        elif not requirement.specifier.contains(version, prereleases=True):
             yield f"{requirement.name} is {version}, expected {requirement.specifier}"
 
 
-def _describe_gpus() -> str:
+def _version(package: str) -> str | None:
+    """Of an installed package; None if it is not."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _list_gpus() -> list[str]:
+    """Names of NVIDIA's GPUs in this machine, whether or not anything here can compute on them."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
-        names = [pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(pynvml.nvmlDeviceGetCount())]
+        return [pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(pynvml.nvmlDeviceGetCount())]
     except pynvml.NVMLError:
-        return "no GPU, so training uses the cores"
-    return ", ".join(names)
+        return []
 
 
 def _is_taken(port: int) -> bool:

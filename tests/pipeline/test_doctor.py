@@ -39,9 +39,24 @@ def test_a_wrong_package_and_a_full_disk_are_named(recipe: Recipe, monkeypatch: 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 30))
     findings = {finding.subject: finding for finding in examine(recipe, "local")}
     assert findings["packages"].level == findings["disk"].level == "failed"
-    assert "expected <1; no-such-package is missing: run `make setup`" in findings["packages"].text
+    assert "expected <1; no-such-package is missing: run `make -B setup`" in findings["packages"].text
     assert "1 GiB free" in findings["disk"].text
     assert "PAWFLOW_HOME" in findings["disk"].text
+
+
+def test_a_gpu_that_tensorflow_cannot_use_is_a_warning(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"tensorflow-cpu": "2.21.0"}
+    monkeypatch.setattr(doctor, "_list_gpus", lambda: ["NVIDIA H100"])
+    monkeypatch.setattr(doctor, "_version", versions.get)
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["tensorflow-cpu>=2.21,<2.22"])
+    (finding,) = find(examine(recipe, "local"), "GPU")
+    assert finding.level == "warning"
+    assert "`make gpu`" in finding.text
+    versions.clear()
+    versions["tensorflow"] = "2.21.0"
+    findings = {finding.subject: finding for finding in examine(recipe, "local")}
+    assert "GPU" not in findings
+    assert findings["packages"].level == "ok"
 
 
 def test_a_taken_port_is_a_warning(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """CIFAR-10 as its authors publish it: Python pickles of 10,000 images each, `cifar-10-batches-py/data_batch_1` and so on.
 
 A pickle is a program, and loading one runs it. This reader's unpickler knows a few constructors, all stand-ins defined here that can
-build bytes and arrays of them and nothing else, so whatever a file asks for, no code of it or of any library runs. Each image is passed on as
-a PNG file, which keeps every pixel.
+build bytes and arrays of them and nothing else, so whatever a file asks for, no code of it or of any library runs. Each image is passed
+on as a PNG file, which keeps every pixel.
 """
 
 from __future__ import annotations
