@@ -22,6 +22,7 @@ from components.train.devices import find_scope, num_gpus
 from components.train.epochs import run_phase
 from components.train.models import ARCHITECTURES
 from components.train.network import HEAD, build_network
+from components.train.normalisation import fuse_normalisation
 from components.train.optimisers import make_optimizer
 from components.train.session import Session
 
@@ -96,7 +97,8 @@ def _build(dataset: Dataset, candidate: Candidate) -> keras.Model:
     keras.config.set_dtype_policy(candidate.precision)
     try:
         # Twice the work for no more to learn from: varied images are mirrored half of the time.
-        return build_network(candidate.model_copy(update={"mirror": False}), dataset.image_size, len(dataset.classes))
+        network = build_network(candidate.model_copy(update={"mirror": False}), dataset.image_size, len(dataset.classes))
+        return fuse_normalisation(network) if candidate.backend == "tensorflow" else network
     finally:
         keras.config.set_dtype_policy("float32")
 
