@@ -20,13 +20,16 @@ from components.train.batches import TrainingBatches, ValidationBatches
 from components.train.checkpoints import Checkpoints
 from components.train.devices import find_scope, num_gpus
 from components.train.epochs import run_phase
-from components.train.models import ARCHITECTURES
+from components.train.models import ARCHITECTURES, initialize
 from components.train.network import HEAD, build_network
 from components.train.normalisation import fuse_normalisation
 from components.train.optimisers import make_optimizer
 from components.train.session import Session
 
 History = dict[str, list[float]]
+
+#: Training images, at most, that first weights may depend on.
+_NUM_INITIALIZING = 5000
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ def _build(dataset: Dataset, candidate: Candidate) -> keras.Model:
     try:
         # Twice the work for no more to learn from: varied images are mirrored half of the time.
         network = build_network(candidate.model_copy(update={"mirror": False}), dataset.image_size, len(dataset.classes))
+        if candidate.mode == "scratch":
+            initialize(network, candidate, dataset.images("train")[:_NUM_INITIALIZING])
         return fuse_normalisation(network) if candidate.backend == "tensorflow" else network
     finally:
         keras.config.set_dtype_policy("float32")
@@ -116,7 +121,8 @@ def _prepare(network: keras.Model, candidate: Candidate, phase: _Phase, steps_pe
 
 
 def _scratch(network: keras.Model, candidate: Candidate) -> list[_Phase]:
-    return [_Phase("scratch", candidate.epochs, candidate.learning_rate)]
+    fixed = {layer.name for layer in network.layers if not layer.trainable}
+    return [_Phase("scratch", candidate.epochs, candidate.learning_rate, lambda layer: layer.name not in fixed)]
 
 
 def _fine_tune(network: keras.Model, candidate: Candidate) -> list[_Phase]:

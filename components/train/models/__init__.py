@@ -1,9 +1,10 @@
 """The architectures, by name.
 
 A module has `build_features(image, **options)`, which takes a float32 tensor of raw 0-255 RGB (n, height, width, 3) and returns the last
-feature map (n, height', width', channels), all in one flat graph. The input and the head that all candidates share are added in
-`components.train.network`. Adding an architecture is a module here, its options in `options.py` and a row in `ARCHITECTURES`; a recipe is
-checked against these without importing Keras.
+feature map (n, height', width', channels), all in one flat graph. One whose first weights depend on the training images also has
+`initialize(network, images)`. The input and the head that all candidates share are added in `components.train.network`. Adding an
+architecture is a module here, its options in `options.py` and a row in `ARCHITECTURES`; a recipe is checked against these without
+importing Keras.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from components.common.candidate import Candidate, Mode, Strict
 from components.common.errors import PawflowError, list_known
 from components.train.models.options import Concatenation, ConvBlocks, FastResnet, Pretrained, SimpleCnn
+from serving.images import Pixels
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,19 @@ def build_features(candidate: Candidate, image: Any) -> Any:
         PawflowError: Pretrained weights are missing or damaged.
     """
     return add_architecture(candidate.architecture, image, resolve_options(candidate))
+
+
+def initialize(network: keras.Model, candidate: Candidate, images: Pixels) -> None:
+    """Set those first weights of a candidate's network that depend on the training images, if it has any.
+
+    Args:
+        network: As built, untrained.
+        candidate: In mode `scratch`.
+        images: Some training images, uint8 RGB, (n, height, width, 3).
+    """
+    module = importlib.import_module(f"{__name__}.{ARCHITECTURES[candidate.architecture].module}")
+    if hasattr(module, "initialize"):
+        module.initialize(network, images)
 
 
 def add_architecture(name: str, image: Any, options: Mapping[str, Any]) -> Any:

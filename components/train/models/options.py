@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from components.common.candidate import Strict
 
@@ -47,9 +47,16 @@ class ConvBlocks(Convolutions):
     layer_size: int = Field(default=32, ge=1, le=512, description="channels of the first block; the second has twice, the third four times")
 
 
+#: Channels of a whitening stem: 2 x 2 pixels of three colours have twelve components, each in both signs.
+WHITENING_CHANNELS = 24
+
+
 class FastResnet(Strict):
     """Options of `fast_resnet`."""
 
+    stem: Literal["convolution", "whitening"] = Field(
+        default="convolution", description="learned with the rest, or fixed: the components of 2 x 2 pixels of the training images"
+    )
     widths: list[Annotated[int, Field(ge=1)]] = Field(
         default=[32, 64, 128, 256], min_length=2, description="channels of the stem and of each stage"
     )
@@ -58,6 +65,12 @@ class FastResnet(Strict):
     patch: int = Field(default=1, ge=1, le=16, description="side of the square of pixels that the stem makes one position of")
     activation: Activation = Field(default="swish", description="after each convolution")
     scale: float = Field(default=1.0, gt=0, description="factor of the features before the head; less than 1 calms large learning rates")
+
+    @model_validator(mode="after")
+    def _fits_the_stem(self) -> Self:
+        if self.stem == "whitening" and (self.widths[0], self.patch) != (WHITENING_CHANNELS, 1):
+            raise ValueError(f"a whitening stem has {WHITENING_CHANNELS} channels and patch 1, not {self.widths[0]} and {self.patch}")
+        return self
 
 
 class Pretrained(Strict):

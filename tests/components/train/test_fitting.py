@@ -20,6 +20,7 @@ from components.train.checkpoints import Checkpoints
 from components.train.epochs import run_phase
 from components.train.export import export_and_compare
 from components.train.fitting import PHASES, fit
+from components.train.models import initialize
 from components.train.network import build_network
 from components.train.session import Session, copy
 
@@ -70,6 +71,18 @@ def test_frozen_normalisation_neither_learns_nor_looks_at_its_batch(dataset: Dat
     for layer in after.layers:
         same = all(np.array_equal(old, new) for old, new in zip(before[layer.name], layer.get_weights(), strict=True))
         assert same == (not layer.weights or layer.name.endswith("_bn")), layer.name
+
+
+def test_a_whitening_stem_comes_from_the_training_images_and_does_not_learn(dataset: Dataset, recipe: Recipe) -> None:
+    options = {"stem": "whitening", "widths": [24, 4], "residual": False}
+    candidate = SCRATCH.model_copy(update={"architecture": "fast_resnet", "options": options, "optimizer": "muon", "epochs": 1})
+    expected = build_network(candidate, 32, 2)
+    initialize(expected, candidate, dataset.images("train")[:5000])
+    before = {layer.name: layer.get_weights() for layer in expected.layers if layer.weights}
+    after = {layer.name: layer.get_weights() for layer in fit(dataset, recipe, candidate, None).network.layers if layer.weights}
+    assert before.keys() == after.keys()
+    np.testing.assert_array_equal(after["stem_whitening"][0], before["stem_whitening"][0])
+    assert all((after[name][0] != before[name][0]).any() for name in after if name != "stem_whitening")
 
 
 def test_averaged_weights_are_what_is_validated_and_kept(dataset: Dataset, recipe: Recipe) -> None:

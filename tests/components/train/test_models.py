@@ -14,7 +14,7 @@ from components.common.candidate import Candidate
 from components.common.errors import PawflowError
 from components.train.export import export_onnx, open_session
 from components.train.fitting import PHASES
-from components.train.models import ARCHITECTURES, build_features, check_candidate, parts
+from components.train.models import ARCHITECTURES, build_features, check_candidate, initialize, parts
 from components.train.models.options import Activation, Initializer, Pretrained, PretrainedName
 from components.train.network import HEAD, OUTPUTS, build_network, with_class_activation
 
@@ -147,6 +147,20 @@ def test_a_patch_is_one_position_and_without_branches_nothing_is_added() -> None
     assert network.get_layer("top_scale").scale == 0.5
 
 
+def test_a_whitening_stem_makes_components_that_do_not_correlate() -> None:
+    network = build_network(make("fast_resnet", stem="whitening", widths=[24, 4, 8], residual=False), 32, NUM_CLASSES)
+    # Neighbours are alike, and colours too, as in photos.
+    images = np.repeat(np.repeat(draw(16, 40).mean(axis=-1, keepdims=True), 2, axis=1), 2, axis=2) + draw(32, 40) / 8
+    initialize(network, make("fast_resnet"), np.clip(images, 0, 255).astype(np.uint8))
+    stem = network.get_layer("stem_whitening")
+    values = np.asarray(keras.Model(network.input, stem.output)(np.clip(images, 0, 255).astype(np.uint8))).reshape(-1, 24)
+    positive, negative = np.split(values, 2, axis=1)
+    np.testing.assert_allclose(negative, -positive, atol=1e-5)
+    np.testing.assert_allclose(positive.T @ positive / len(positive), np.eye(12), atol=0.05)
+    # No border: 31 positions a side, halved twice and rounded down.
+    assert network.get_layer("class_activation").input.shape == (None, 7, 7, 8)
+
+
 @pytest.mark.parametrize(
     ("names", "size", "grid"),
     [(["efficientnet_lite2", "efficientnet_lite0"], 64, 2), (["vgg16", "efficientnet_lite0"], 48, 2)],
@@ -185,6 +199,7 @@ def test_grids_that_do_not_fit_are_refused() -> None:
         ({"options": {"conv_layers": "3"}}, "sets the option 'conv_layers' of simple_cnn to '3': .*integer"),
         ({"options": {"conv_layers": True}}, "'conv_layers' of simple_cnn to True: .*integer"),
         ({"options": {"dropout": 1.5}}, "'dropout' of simple_cnn to 1.5: .*less than 1"),
+        ({"architecture": "fast_resnet", "options": {"stem": "whitening"}}, "a whitening stem has 24 channels and patch 1, not 32 and 1"),
         ({"architecture": "fast_resnet", "options": {"widths": [4, 0]}}, "'widths.1' of fast_resnet to 0: .*greater than or equal to 1"),
         ({"options": {"activation": "rulu"}}, "to 'rulu': .*'relu', 'leaky_relu', 'tanh' or 'swish'"),
         ({"architecture": "vgg16", "mode": "frozen", "options": {"weights": "noisy"}}, "to 'noisy': .*'imagenet' or 'random'"),

@@ -31,7 +31,8 @@ def list_fused(network: keras.Model) -> list[keras.layers.Layer]:
 def test_it_learns_and_remembers_as_keras_does(precision: str, tolerance: float) -> None:
     networks = build(precision)
     assert len(list_fused(networks[1])) == 5
-    images, labels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3)).astype(np.uint8), np.eye(3, dtype=np.float32)[[0, 1, 2, 1] * 4]
+    images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3)).astype(np.uint8)
+    labels = np.eye(3, dtype=np.float32)[[0, 1, 2, 1] * 4]
     for network in networks:
         network.compile(keras.optimizers.SGD(0.1), loss="categorical_crossentropy")
     losses = np.array([[network.train_on_batch(images, labels) for network in networks] for _ in range(4)])
