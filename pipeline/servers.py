@@ -76,6 +76,9 @@ def ui(port: Port = 5000, host: ListenOn = "127.0.0.1") -> None:
         "--no-serve-artifacts",
         "--default-artifact-root",
         str(Path("mlruns").absolute()),
+        # One person looks, and each of the four that MLflow would start takes 0.2 GB.
+        "--workers",
+        "1",
     ]
     environment = {
         # Seven processes for what only language models need.
