@@ -115,7 +115,8 @@ def _run_epoch(
     with _averaged(network, watch.raw) if candidate.ema else nullcontext():
         means = network.evaluate(validation, verbose=0, return_dict=True, callbacks=[watch])
         # The last step of an epoch may be the one that goes wrong, and only validation sees the weights after it.
-        _require_finite(means["loss"], candidate, session)
+        # And what a normalisation remembers may be infinite while the loss is not.
+        _require_finite(means["loss"] + _sum(network.weights), candidate, session)
         rate = float(keras.ops.convert_to_numpy(network.optimizer.learning_rate))
         values = progress.finish_epoch({"learning_rate": rate, **{f"val_{name}": float(value) for name, value in means.items()}})
         if _is_kept(progress, candidate, values):
@@ -132,6 +133,11 @@ def _averaged(network: keras.Model, raw: Arrays) -> Iterator[None]:
         yield
     finally:
         assign(network.trainable_variables, raw)
+
+
+def _sum(variables: list[Any]) -> float:
+    """Of all numbers in Keras variables, which is finite if they are."""
+    return sum(float(keras.ops.sum(keras.ops.cast(variable, "float64"))) for variable in variables)
 
 
 def _require_finite(loss: float, candidate: Candidate, session: Session) -> None:
