@@ -18,7 +18,7 @@ OUT_OF_FOLD = "out_of_fold.parquet"
 Mode = Literal["scratch", "frozen", "fine_tune"]
 Backend = Literal["tensorflow", "torch"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "muon"]
-Schedule = Literal["constant", "linear", "cosine", "step_decay", "one_cycle"]
+Schedule = Literal["constant", "cosine", "step_decay", "one_cycle"]
 Monitor = Literal["val_loss", "val_accuracy", "loss", "accuracy"]
 
 
@@ -71,9 +71,7 @@ class Candidate(Strict):
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="of the whole network, or of the head before unfreezing")
     fine_tune_rate: float = Field(default=1e-4, gt=0, description="`fine_tune`: learning rate after unfreezing")
-    schedule: Schedule = Field(
-        default="cosine", description="of the rate; `linear`: down to 0; `step_decay`: x 0.1 every 5 epochs; `one_cycle`: up, then down"
-    )
+    schedule: Schedule = Field(default="cosine", description="of the rate; `step_decay`: x 0.1 every 5 epochs; `one_cycle`: up, then down")
     weight_decay: float = Field(default=0.0, ge=0, lt=1, description="decoupled from the gradient")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of each training label that all classes share")
     ema: float = Field(default=0.0, ge=0, lt=1, description="momentum of an average of the weights that takes their place; 0 for none")

@@ -56,7 +56,6 @@ class Muon(keras.optimizers.Muon):  # type: ignore[misc]
 #: From peak rate, steps in an epoch, and epochs, to what Keras takes for a learning rate.
 SCHEDULES: dict[Schedule, Callable[[float, int, int], Any]] = {
     "constant": lambda rate, steps, epochs: rate,
-    "linear": lambda rate, steps, epochs: keras.optimizers.schedules.PolynomialDecay(rate, steps * epochs, end_learning_rate=0.0),
     "cosine": lambda rate, steps, epochs: keras.optimizers.schedules.CosineDecay(rate, steps * epochs),
     "step_decay": lambda rate, steps, epochs: keras.optimizers.schedules.ExponentialDecay(
         rate, steps * _EPOCHS_PER_STEP, decay_rate=0.1, staircase=True

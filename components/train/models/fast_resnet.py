@@ -30,7 +30,6 @@ def build_features(
     residual: bool,
     patch: int,
     activation: Activation,
-    peaks: bool,
     scale: float,
 ) -> Any:
     """Add the network up to its last feature map.
@@ -43,8 +42,6 @@ def build_features(
         residual: Add what came into those convolutions to what comes out.
         patch: Side of the square of pixels that the stem makes one position of; 1 suits 32 x 32 pixels, 2 suits 64 and more.
         activation: After each convolution.
-        peaks: Give each last position the largest value of itself and its neighbours, so that one place that is sure counts more than
-            several that are not; the mean over all positions, and with it the map, is taken of these.
         scale: Factor of the features, and so of what the head makes of them.
 
     Returns:
@@ -72,7 +69,6 @@ def build_features(
             x = convolve(x, width, f"block{stage}_conv{number + 2}")
         if residual and depth:
             x = keras.layers.Add(name=f"block{stage}_add")([came_in, x])
-    x = keras.layers.MaxPooling2D(3, strides=1, padding="same", name="top_peaks")(x) if peaks else x
     return keras.layers.Rescaling(scale, name="top_scale")(x)
 
 

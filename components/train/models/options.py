@@ -64,7 +64,6 @@ class FastResnet(Strict):
     residual: bool = Field(default=True, description="add what came into those convolutions to what comes out")
     patch: int = Field(default=1, ge=1, le=16, description="side of the square of pixels that the stem makes one position of")
     activation: Activation = Field(default="swish", description="after each convolution")
-    peaks: bool = Field(default=False, description="give each last position the largest value of itself and its neighbours")
     scale: float = Field(default=1.0, gt=0, description="factor of the features before the head; less than 1 calms large learning rates")
 
     @model_validator(mode="after")

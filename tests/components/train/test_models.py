@@ -147,15 +147,6 @@ def test_a_patch_is_one_position_and_without_branches_nothing_is_added() -> None
     assert network.get_layer("top_scale").scale == 0.5
 
 
-def test_peaks_are_the_largest_values_around_a_position() -> None:
-    network = build_network(make("fast_resnet", widths=[4, 8], peaks=True), 8, NUM_CLASSES)
-    before, after = (network.get_layer("top_peaks").input, network.get_layer("top_peaks").output)
-    values, peaks = (np.asarray(each) for each in keras.Model(network.input, [before, after])(draw(8)))
-    assert peaks.shape == values.shape == (4, 4, 4, 8)
-    np.testing.assert_array_equal(peaks[:, 0, 0], values[:, :2, :2].max(axis=(1, 2)))
-    np.testing.assert_array_equal(peaks[:, 1, 2], values[:, :3, 1:4].max(axis=(1, 2)))
-
-
 def test_a_whitening_stem_makes_components_that_do_not_correlate() -> None:
     network = build_network(make("fast_resnet", stem="whitening", widths=[24, 4, 8], residual=False), 32, NUM_CLASSES)
     # Neighbours are alike, and colours too, as in photos.

@@ -22,7 +22,6 @@ def test_the_tables_have_what_recipes_may_name() -> None:
     ("schedule", "rates"),
     [
         ("constant", {0: 1.0, 119: 1.0}),
-        ("linear", {0: 1.0, 60: 0.5, 120: 0.0}),
         ("cosine", {0: 1.0, 60: 0.5, 120: 0.0}),
         ("step_decay", {0: 1.0, 49: 1.0, 50: 0.1, 99: 0.1, 100: 0.01}),
         # The peak comes at the end of the first quarter.
