@@ -46,14 +46,16 @@ def build_features(
 
     Returns:
         Features (n, h, w, widths[-1]) with h = ceil(ceil(height / patch) / 2**(len(widths) - 1)), w likewise; after a whitening stem, with
-        height - 1 and rounded down, since it has no borders.
+        height - 1, since it has no borders, and rounded down to 1 or more.
     """
     is_whitened = stem == "whitening"
 
     def convolve(x: Any, num_channels: int, name: str, *, kernel_size: int = 3, stride: int = 1, pool: bool = False) -> Any:
         x = keras.layers.Conv2D(num_channels, kernel_size, strides=stride, padding="same", use_bias=False, name=name)(x)
         # Pooling comes first because it leaves a quarter of the values to normalise and to activate.
-        x = keras.layers.MaxPooling2D(padding="valid" if is_whitened else "same", name=f"{name}_pool")(x) if pool else x
+        if pool:
+            padding = "valid" if is_whitened and x.shape[1] > 1 else "same"
+            x = keras.layers.MaxPooling2D(padding=padding, name=f"{name}_pool")(x)
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
         return keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
 

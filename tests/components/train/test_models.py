@@ -159,6 +159,8 @@ def test_a_whitening_stem_makes_components_that_do_not_correlate() -> None:
     np.testing.assert_allclose(positive.T @ positive / len(positive), np.eye(12), atol=0.05)
     # No border: 31 positions a side, halved twice and rounded down.
     assert network.get_layer("class_activation").input.shape == (None, 7, 7, 8)
+    deep = build_network(make("fast_resnet", stem="whitening", widths=[24, 4, 4, 4, 4, 4, 4]), 16, NUM_CLASSES)
+    assert deep.get_layer("class_activation").input.shape == (None, 1, 1, 4)
 
 
 @pytest.mark.parametrize(
