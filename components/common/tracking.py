@@ -1,4 +1,4 @@
-"""The one writer of MLflow runs: metrics leave the steps as data, and arrive in MLflow here.
+"""The one writer of MLflow runs: metrics leave the steps as data, and arrive in MLflow here, those of a training epoch by epoch.
 
 A pipeline run is one parent run, found by the pipeline's job id; each step and each candidate is a run nested in it. Where Kubeflow's
 own MLflow plugin has started a run for the task (`MLFLOW_RUN_ID`), that run is adopted instead.
@@ -209,15 +209,41 @@ def log_record(step: str, record: Record, folder: Path, *, reused: bool) -> None
     mlflow.set_tags({"pawflow.reused": str(reused).lower(), **record.tags})
     mlflow.log_params({f"{step}.{name}": str(value)[:_LONGEST_PARAM] for name, value in record.params.items()})
     mlflow.log_metrics(record.metrics)
-    for name, values in record.curves.items():
-        for position, value in enumerate(values, start=1):
-            mlflow.log_metric(name, value, step=position)
+    _complete_curves(record.curves)
     for figure in record.figures:
         path = folder / figure
         if path.is_dir():
             mlflow.log_artifacts(str(path), figure)
         else:
             mlflow.log_artifact(str(path), str(Path(figure).parent) if Path(figure).parent.name else None)
+
+
+def log_epoch(number: int, values: dict[str, float]) -> None:
+    """Show what an epoch came to in the open run, if there is one, while training goes on.
+
+    Nothing waits for it and nothing fails with it: what does not arrive, `log_record` writes at the end.
+
+    Args:
+        number: Of the epoch, counted over all phases from 1.
+        values: Metric -> its value.
+    """
+    import mlflow
+
+    if mlflow.active_run() is not None:
+        mlflow.log_metrics(values, step=number, synchronous=False)
+
+
+def _complete_curves(curves: dict[str, list[float]]) -> None:
+    """Write what the open run lacks of them: all of a reused output, and the epochs before a training continued."""
+    import mlflow
+
+    mlflow.flush_async_logging()
+    run = mlflow.active_run()
+    for name, values in curves.items():
+        shown = {point.step for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, name)} if run else set()
+        for position, value in enumerate(values, start=1):
+            if position not in shown:
+                mlflow.log_metric(name, value, step=position)
 
 
 def link_run(folder: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 from tqdm import tqdm
 
+from components.common import tracking
 from components.common.candidate import Candidate, Target
 from components.common.errors import PawflowError, StoppedError
 from components.common.progress import say
@@ -119,6 +120,7 @@ def _run_epoch(
         _require_finite(means["loss"] + _sum(network.weights), candidate, session)
         rate = float(keras.ops.convert_to_numpy(network.optimizer.learning_rate))
         values = progress.finish_epoch({"learning_rate": rate, **{f"val_{name}": float(value) for name, value in means.items()}})
+        tracking.log_epoch(len(progress.history["loss"]), values)
         if _is_kept(progress, candidate, values):
             session.best = copy(network.weights)
 

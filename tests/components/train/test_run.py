@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.entities import Run
 
 from components.common.candidate import Candidate
 from components.common.dataset import Dataset
@@ -27,6 +28,10 @@ def deliver(dataset: Dataset, folder: Path) -> Path:
     shutil.copytree(dataset.folder, folder)
     (folder / "artifact.json").write_text(json.dumps({"files": {"manifest.parquet": dataset.digest}, "record": {}}))
     return folder
+
+
+def steps_of(ended: Run, name: str) -> list[int]:
+    return sorted(point.step for point in mlflow.MlflowClient().get_metric_history(ended.info.run_id, name))
 
 
 def test_a_stopped_step_continues_and_leaves_no_checkpoints(
@@ -56,9 +61,11 @@ def test_a_stopped_step_continues_and_leaves_no_checkpoints(
     told = capsys.readouterr().out
     assert "train two (2 of 2)| continuing at scratch epoch 2, batch 1" in told
     assert not list((home() / "checkpoints").rglob("*.npz"))
-    newest = mlflow.search_runs(search_all_experiments=True, output_format="list")[0]
+    newest, stopped = mlflow.search_runs(search_all_experiments=True, output_format="list")
     assert newest.data.params["train.resumed"] == "1"
     assert newest.data.metrics["train.gpu_seconds"] == 0
+    # An epoch is in MLflow once it is over; the run that ends the training has them all, and each once.
+    assert [steps_of(ended, "val_loss") for ended in (stopped, newest)] == [[1], [1, 2]]
     # Both epochs are in TensorBoard's logs, also the one before the stop.
     assert [path.name for path in sorted((tmp_path / "out" / "tensorboard").iterdir())] == ["train", "validation"]
     assert len(json.loads((tmp_path / "out" / "history.json").read_text())["val_loss"]) == 2
