@@ -54,7 +54,7 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal, *, quiet: bo
 
 
 def _tabulate(run: LocalRun, evaluation: dict[str, Any], winner: str, recipe: Recipe) -> Table:
-    """A row for each candidate that was judged, the winner's in bold."""
+    """A row for each candidate that was judged, the best on validation first, the winner's in bold."""
     records = {_name(path): read_record(path.parent).metrics for path in run.folder.rglob(CANDIDATE_FILE)}
     accuracy = evaluation["candidates"][winner]["test"]["accuracy"]
     images = f"{accuracy['n']} held-out {'generated' if evaluation['generated'] else ''} images".replace("  ", " ")

@@ -80,7 +80,7 @@ def evaluate(
         "headline": {"words": exam.headline.words, "caveat": exam.headline.caveat, "n": int(exam.headline.select(images).sum())},
         "measures": {name: {"meaning": meaning, "ranges": ranges[name]} for name, meaning in MEASURES.items()},
         "suspects": doubt_labels(dataset, candidates, table["candidate"].tolist(), folder),
-        "candidates": results,
+        "candidates": {name: results[name] for name in table["candidate"]},
         "failed": dict(failed),
     }
     (folder / METRICS_FILE).write_text(json.dumps(summary, indent=1))

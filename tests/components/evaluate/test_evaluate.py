@@ -44,6 +44,7 @@ def test_candidates_are_judged_through_the_served_file(dataset: Dataset, recipe:
 
     board = pd.read_csv(out / "leaderboard.csv", index_col="candidate")
     assert board.index[0] == max(folders, key=lambda name: summary["candidates"][name]["validation"]["accuracy"]["value"])
+    assert list(summary["candidates"]) == list(board.index)
     for name in folders:
         assert board.loc[name, "accuracy"] == pytest.approx(summary["candidates"][name]["test"]["accuracy"]["value"], rel=1e-4)
     assert board.loc["bright", "train_cpu_seconds"] == 30
