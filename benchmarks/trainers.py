@@ -1,7 +1,8 @@
 """Trainings from the files of an archive to an accuracy on held-out photos: ours, and those that people copy from Keras's guides.
 
 Every function trains on the same images and says, in `outcome.json`, what that took and came to. Processor time counts all that stands
-between files and trained weights, of every thread; judging the network on the held-out photos is not counted, on either side.
+between files and trained weights, of every thread; importing libraries and judging the network on the held-out photos are not counted, on
+either side.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Outcome:
 def ours(workspace: str) -> Work:
     """The first candidate of the workspace's recipe: all of fuse, then what the train step does until the weights are final."""
     _import_keras()
+    import mlflow  # noqa: F401
+
     from components.fuse import run as fuse
     from components.train.train import FITS
 
@@ -92,13 +95,17 @@ def keras_frozen(workspace: str, target: str, budget: str) -> Work:
     from components.train.models import build_features
 
     side = recipe.image_size
-    image = keras.Input((side, side, 3))
-    features = build_features(candidate, image)
-    keras.Model(image, features).trainable = False
-    pooled = keras.layers.Dropout(0.2)(keras.layers.GlobalAveragePooling2D()(features))
-    network = keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(pooled))
-    network.compile("adam", loss="binary_crossentropy", metrics=["accuracy"])
-    return lambda: _fit_until(network, Path(workspace), side, 32, 1, float(target), float(budget))
+
+    def build() -> Any:
+        image = keras.Input((side, side, 3))
+        features = build_features(candidate, image)
+        keras.Model(image, features).trainable = False
+        pooled = keras.layers.Dropout(0.2)(keras.layers.GlobalAveragePooling2D()(features))
+        network = keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(pooled))
+        network.compile("adam", loss="binary_crossentropy", metrics=["accuracy"])
+        return network
+
+    return lambda: _fit_until(build, Path(workspace), side, 32, 1, float(target), float(budget))
 
 
 def keras_xception(workspace: str, target: str, budget: str) -> Work:
@@ -106,24 +113,27 @@ def keras_xception(workspace: str, target: str, budget: str) -> Work:
     keras, recipe = _import_keras(), read_recipe(Path(workspace))
     layers, side = keras.layers, recipe.image_size
 
-    def normalised(tensor: Any) -> Any:
-        return layers.BatchNormalization()(tensor)
+    def build() -> Any:
+        def normalised(tensor: Any) -> Any:
+            return layers.BatchNormalization()(tensor)
 
-    image = keras.Input((side, side, 3))
-    tensor = layers.RandomRotation(0.1)(layers.RandomFlip("horizontal")(image))
-    tensor = layers.Conv2D(128, 3, strides=2, padding="same")(layers.Rescaling(1 / 255)(tensor))
-    tensor = block = layers.Activation("relu")(normalised(tensor))
-    for size in (256, 512, 728):
-        for _ in range(2):
-            tensor = normalised(layers.SeparableConv2D(size, 3, padding="same")(layers.Activation("relu")(tensor)))
-        tensor = layers.MaxPooling2D(3, strides=2, padding="same")(tensor)
-        tensor = block = layers.add([tensor, layers.Conv2D(size, 1, strides=2, padding="same")(block)])
-    tensor = layers.Activation("relu")(normalised(layers.SeparableConv2D(1024, 3, padding="same")(tensor)))
-    pooled = layers.Dropout(0.25)(layers.GlobalAveragePooling2D()(tensor))
-    network = keras.Model(image, layers.Dense(1, activation="sigmoid")(pooled))
-    network.compile(keras.optimizers.Adam(3e-4), loss="binary_crossentropy", metrics=["accuracy"])
+        image = keras.Input((side, side, 3))
+        tensor = layers.RandomRotation(0.1)(layers.RandomFlip("horizontal")(image))
+        tensor = layers.Conv2D(128, 3, strides=2, padding="same")(layers.Rescaling(1 / 255)(tensor))
+        tensor = block = layers.Activation("relu")(normalised(tensor))
+        for size in (256, 512, 728):
+            for _ in range(2):
+                tensor = normalised(layers.SeparableConv2D(size, 3, padding="same")(layers.Activation("relu")(tensor)))
+            tensor = layers.MaxPooling2D(3, strides=2, padding="same")(tensor)
+            tensor = block = layers.add([tensor, layers.Conv2D(size, 1, strides=2, padding="same")(block)])
+        tensor = layers.Activation("relu")(normalised(layers.SeparableConv2D(1024, 3, padding="same")(tensor)))
+        pooled = layers.Dropout(0.25)(layers.GlobalAveragePooling2D()(tensor))
+        network = keras.Model(image, layers.Dense(1, activation="sigmoid")(pooled))
+        network.compile(keras.optimizers.Adam(3e-4), loss="binary_crossentropy", metrics=["accuracy"])
+        return network
+
     # Judged four times in an epoch, so that the first moment at which it is good enough is not missed by much.
-    return lambda: _fit_until(network, Path(workspace), side, 128, 4, float(target), float(budget))
+    return lambda: _fit_until(build, Path(workspace), side, 128, 4, float(target), float(budget))
 
 
 def our_batches(workspace: str) -> Work:
@@ -187,12 +197,13 @@ def _open_files(workspace: Path, side: int, batch_size: int) -> tuple[Any, Any]:
     return opened[0].prefetch(2), opened[1].prefetch(2)
 
 
-def _fit_until(network: Any, workspace: Path, side: int, batch_size: int, parts: int, target: float, budget: float) -> None:
+def _fit_until(build: Callable[[], Any], workspace: Path, side: int, batch_size: int, parts: int, target: float, budget: float) -> None:
     """Train until the held-out accuracy reaches `target` or the processor time `budget`, judging `parts` times in an epoch."""
     keras = _import_keras()
+    started = used()
+    network = build()
     train, test = _open_files(workspace, side, batch_size)
     every, cpu, num_batches, accuracy = max(len(train) // parts, 1), 0.0, 0, 0.0
-    started = used()
 
     def judge(batch: int, logs: object) -> None:
         nonlocal cpu, started, num_batches, accuracy
