@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from tf2onnx.graph import Node
 
 from components.common.candidate import Candidate
-from components.train.export import export_and_compare, open_session
+from components.train.export import export_and_compare, export_onnx, open_session
 from components.train.network import build_network, with_class_activation
 from components.train.quantization import quantize
 
@@ -25,6 +28,21 @@ def test_the_network_resizes_inside_and_in_onnx_alike(input_size: int | None, tm
     network.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert export_and_compare(reloaded, tmp_path / "model.onnx", images) <= 1e-4
+
+
+def test_an_export_writes_each_weight_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: Counter[str] = Counter()
+    write = Node.update_proto
+
+    def count(node: Any, *storage: Any) -> None:
+        written[node.name] += 1
+        write(node, *storage)
+
+    monkeypatch.setattr(Node, "update_proto", count)
+    candidate = Candidate(name="c", architecture="simple_cnn", mode="scratch")
+    export_onnx(build_network(candidate, 32, 2), tmp_path / "model.onnx", ["probabilities"])
+    assert written
+    assert max(written.values()) == 1
 
 
 def test_halving_averages_four_pixels() -> None:
