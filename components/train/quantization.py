@@ -25,7 +25,7 @@ from components.train.export import open_session
 from components.train.network import Floats
 from serving.images import Pixels
 
-#: A hundred more change neither the errors nor the log-loss of a head on the features, and cost as much as the network on a thousand photos.
+#: A hundred more change neither errors nor log-loss of a head on the features, and cost as much as the network on a thousand photos.
 _NUM_CALIBRATION_IMAGES = 32
 #: Everything but the head, whose few multiplications decide the probabilities.
 _OPERATIONS = ["Conv", "Add", "Mul", "Clip", "Relu", "MaxPool", "AveragePool", "Concat"]
