@@ -8,6 +8,8 @@ MODEL ?=
 UI_PORT ?= 5000
 SERVE_PORT ?= 5001
 WEB_PORT ?= 5002
+TENSORBOARD_PORT ?= 6006
+RUN ?=
 DOCKER ?= docker
 BASE ?= python:3.11-slim-bookworm
 IMAGES ?= data train serve tracking
@@ -143,8 +145,8 @@ web: .venv/.ready ## Open a web page for photos on http://127.0.0.1:5002 (MODEL=
 	@$(BIN)/python -m pipeline web --port $(WEB_PORT) $(if $(MODEL),--model $(MODEL))
 
 .PHONY: tensorboard
-tensorboard: .venv/.ready ## Show the training logs of all local runs on http://127.0.0.1:6006
-	@$(BIN)/tensorboard --logdir .pawflow/runs --host 127.0.0.1 --port 6006
+tensorboard: .venv/.ready ## Show the training curves of a run on http://127.0.0.1:6006 (RUN=its id in MLflow, default the newest; TENSORBOARD_PORT=6006)
+	@$(BIN)/python -m pipeline tensorboard --port $(TENSORBOARD_PORT) $(RUN)
 
 .PHONY: torch
 torch: .venv/.ready ## Add PyTorch, for candidates with `backend: torch` (README of components/train: the smaller CPU build)

@@ -1,4 +1,4 @@
-"""The commands that start a server: `serve`, `web`, `ui`. Each becomes the server that it names, so that signals reach it."""
+"""The commands that start a server, `serve`, `web`, `ui`, `tensorboard`: each becomes that server, so that signals reach it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from components.common.errors import PawflowError
 commands = typer.Typer()
 
 #: Variables of make.
-_PORTS = "UI_PORT, SERVE_PORT, WEB_PORT"
+_PORTS = "UI_PORT, SERVE_PORT, WEB_PORT, TENSORBOARD_PORT"
 
 Port = Annotated[int, typer.Option(help="Port to listen on.")]
 ListenOn = Annotated[str, typer.Option("--host", help="Address to listen on.")]
@@ -88,6 +88,27 @@ def ui(port: Port = 5000, host: ListenOn = "127.0.0.1") -> None:
         **serving_environment(),
     }
     os.execvpe(command[0], [*command, "--host", host, "--port", str(port)], environment)
+
+
+@commands.command()
+def tensorboard(
+    run: Annotated[str, typer.Argument(help="Id of a pipeline run in MLflow; by default the newest.")] = "",
+    port: Port = 6006,
+    host: ListenOn = "127.0.0.1",
+) -> None:
+    """Show the training curves of all candidates of a pipeline run in TensorBoard.
+
+    Example: python -m pipeline tensorboard
+    """
+    from components.common import tracking_store
+    from pipeline.curves import fetch_curves
+
+    _require_free(host, port)
+    tracking_store.require_server()
+    name, folder = fetch_curves(run)
+    typer.echo(f"the curves of {name} are at http://{host}:{port} (Ctrl-C ends it)")
+    board = ["-m", "tensorboard.main", "--logdir", str(folder), "--host", host, "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, *board])
 
 
 def _choose_champion(model: str, host: str, port: int) -> str:

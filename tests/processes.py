@@ -52,7 +52,7 @@ class Server:
 
 @contextmanager
 def running_server(command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """A server of uvicorn, told to listen on port 0, while the block runs; it has said in its log which port that became, and answers."""
+    """A server told to listen on port 0, while the block runs; it has said in its log which port that became, and answers."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -66,7 +66,7 @@ def running_server(command: list[str], log: Path, environment: Mapping[str, str]
 
     def find_address() -> str:
         assert process.poll() is None, f"{command} ended: {log.read_text()[-2000:]}"
-        said = re.search(r"Uvicorn running on (http://[\w.]+:\d+)", log.read_text())
+        said = re.search(r"(?:Uvicorn running on|TensorBoard \S+ at) (http://[\w.]+:\d+)", log.read_text())
         return said[1] if said else ""
 
     def answers() -> bool:

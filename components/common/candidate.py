@@ -8,9 +8,9 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 #: In a candidate's folder where it is `frozen`: what heads that had not seen an image say of it; a row for each image of every split.
 OUT_OF_FOLD = "out_of_fold.parquet"
@@ -32,7 +32,13 @@ class Target(Strict):
     """A value of a training metric that is good enough."""
 
     metric: Monitor = Field(default="val_accuracy", description="which")
-    value: float = Field(description="from which training ends")
+    value: float = Field(ge=0, description="from which training ends")
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Target:
+        if self.metric.endswith("accuracy") and self.value > 1:
+            raise ValueError(f"no network reaches the {self.metric} {self.value:g}; it is a share, such as 0.95")
+        return self
 
 
 class Candidate(Strict):
@@ -82,6 +88,29 @@ class Candidate(Strict):
     monitor: Monitor = Field(default="val_loss", description="what decides on the best epoch and on stopping early")
     patience: int = Field(default=4, ge=1, description="epochs without a better `monitor` before training stops")
     stop_at: Target | None = Field(default=None, description="ends training once reached")
+
+    @model_validator(mode="after")
+    def _sets_nothing_in_vain(self) -> Candidate:
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value != field.default and self.mode not in modes_of(name):
+                useful = " or ".join(modes_of(name))
+                raise ValueError(f"{name} is {value}, but does nothing in mode {self.mode}; leave it out, or set mode: {useful}")
+        return self
+
+
+_GRADIENTS: tuple[Mode, ...] = ("scratch", "fine_tune")
+_MODES: dict[str, tuple[Mode, ...]] = {
+    **dict.fromkeys(("backend", "epochs", "batch_size", "dropout", "optimizer", "learning_rate", "schedule", "weight_decay"), _GRADIENTS),
+    **dict.fromkeys(("label_smoothing", "ema", "precision", "jit_compile", "monitor", "patience", "stop_at"), _GRADIENTS),
+    **dict.fromkeys(("head_epochs", "unfreeze", "fine_tune_rate"), ("fine_tune",)),
+    "classifier": ("frozen",),
+}
+
+
+def modes_of(name: str) -> tuple[Mode, ...]:
+    """Modes in which the field of that name of a `Candidate` changes anything."""
+    return _MODES.get(name, get_args(Mode))
 
 
 def expand_grid(entry: dict[str, Any]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from components.common.candidate import Candidate, Strict, expand_grid
+from components.common.candidate import Candidate, Strict, expand_grid, modes_of
 from components.common.errors import PawflowError, list_known
 from components.common.yaml_text import Loader, parse_mapping, read_file
 
@@ -139,7 +139,7 @@ class Recipe(Strict):
         pattern=r"^[a-z0-9][a-z0-9-]*$",
         description="registered model that the winner becomes a version of; by default the name",
     )
-    seed: int = Field(default=0, ge=0, description="of the split, and of whatever else is drawn")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="of the split, and of whatever else is drawn")
     image_size: int = Field(default=224, ge=32, le=512, description="pixels; images become a square of this side")
     resize: Literal["squeeze", "pad", "centre_crop"] = Field(default="squeeze", description="how; serving does the same")
     sources: Sources = Field(description="where images come from")
@@ -203,6 +203,9 @@ def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str,
         raise PawflowError(f"{origin} does not fit the recipe format:\n{_explain(error)}") from error
     except ValueError as error:
         raise PawflowError(f"{origin} does not fit the recipe format: {error}") from error
+    except TypeError as error:
+        # YAML makes a date of 2024-01-01, which JSON takes as a value but not as a name.
+        raise PawflowError(f"{origin} does not fit the recipe format: a name in it is not text ({error}); put it in quotes") from error
     return _shrink(recipe) if smoke else recipe
 
 
@@ -258,16 +261,20 @@ def _known_fields(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _shrink(recipe: Recipe) -> Recipe:
-    candidates = tuple(c.model_copy(update={"epochs": 1, "head_epochs": 1}) for c in recipe.candidates[:2])
+    candidates = tuple(
+        one.model_copy(update=dict.fromkeys((name for name in ("epochs", "head_epochs") if one.mode in modes_of(name)), 1))
+        for one in recipe.candidates[:2]
+    )
     return recipe.model_copy(
         update={
             "candidates": candidates,
-            "image_size": min(recipe.image_size, 64),
+            # Every architecture takes images of this size.
+            "image_size": min(recipe.image_size, 80),
             # Enough that each of ten classes has some images in every split.
             "split": Split(validation=max(recipe.split.validation, 0.2), test=max(recipe.split.test, 0.2)),
             "sources": recipe.sources.model_copy(
                 update={
-                    "limit": 360,
+                    "limit": min(recipe.sources.limit or 360, 360),
                     "archives": tuple(s.model_copy(update={"num_images": min(s.num_images, 120)}) for s in recipe.sources.archives),
                 }
             ),

@@ -48,7 +48,7 @@ class Record:
 
 def home() -> Path:
     """The folder of everything that runs leave behind: `PAWFLOW_HOME`, or `.pawflow` in the current folder."""
-    return Path(os.environ.get("PAWFLOW_HOME", ".pawflow")).absolute()
+    return Path(os.environ.get("PAWFLOW_HOME") or ".pawflow").absolute()
 
 
 def hash_file(path: Path) -> str:

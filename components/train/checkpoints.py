@@ -73,8 +73,8 @@ class Progress:
     cpu_seconds: float = 0.0
 
     def begin(self, phase: str) -> None:
-        """Enter a phase."""
-        self.phase, self.epoch, self.best, self.wait, self.stopped = phase, 0, None, 0, False
+        """Enter a phase; `best` stays, so that a phase whose every epoch is worse than one before it changes nothing."""
+        self.phase, self.epoch, self.wait, self.stopped = phase, 0, 0, False
 
     def add(self, means: dict[str, float], num_images: int) -> None:
         """Add what a part of an epoch came to on average."""

@@ -20,11 +20,9 @@ def choose_backend(candidate: Candidate) -> None:
     """Make Keras run on the candidate's backend; must happen before Keras is imported.
 
     Raises:
-        PawflowError: The backend is not installed, or makes no sense for the candidate.
+        PawflowError: The backend is not installed.
     """
     where, backend = f"candidate {candidate.name!r}", candidate.backend
-    if backend == "torch" and candidate.mode == "frozen":
-        raise PawflowError(f"{where} is `frozen`, which computes features with ONNX Runtime; leave out its backend {backend!r}")
     if backend == "torch" and importlib.util.find_spec("torch") is None:
         raise PawflowError(f"{where} trains with PyTorch, which is not installed: `make torch` installs it; or drop its backend")
     if "keras" in sys.modules and sys.modules["keras"].backend.backend() != backend:
@@ -43,6 +41,17 @@ def num_gpus(candidate: Candidate) -> int:
     import tensorflow as tf
 
     return len(tf.config.list_logical_devices("GPU"))
+
+
+def memory_errors(candidate: Candidate) -> tuple[type[Exception], ...]:
+    """What training raises where the memory of its device does not suffice."""
+    if candidate.backend == "torch":
+        import torch
+
+        return (torch.OutOfMemoryError,)
+    import tensorflow as tf
+
+    return (tf.errors.ResourceExhaustedError,)
 
 
 def find_scope(candidate: Candidate) -> Callable[[], AbstractContextManager[object]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import keras
@@ -20,7 +21,7 @@ from components.train.batches import TrainingBatches, ValidationBatches
 from components.train.checkpoints import Checkpoints
 from components.train.devices import find_scope, num_gpus
 from components.train.epochs import run_phase
-from components.train.models import ARCHITECTURES, initialize
+from components.train.models import ARCHITECTURES, initialize, parts
 from components.train.network import HEAD, build_network
 from components.train.normalisation import fuse_normalisation
 from components.train.optimisers import make_optimizer
@@ -28,8 +29,8 @@ from components.train.session import Session
 
 History = dict[str, list[float]]
 
-#: Training images, at most, that first weights may depend on.
-_NUM_INITIALIZING = 5000
+#: Of the training images, at most, that first weights may depend on.
+_INITIAL_BATCH, _NUM_INITIAL_BATCHES = 50, 100
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _build(dataset: Dataset, candidate: Candidate) -> keras.Model:
         # Twice the work for no more to learn from: varied images are mirrored half of the time.
         network = build_network(candidate.model_copy(update={"mirror": False}), dataset.image_size, len(dataset.classes))
         if candidate.mode == "scratch":
-            initialize(network, candidate, dataset.images("train")[:_NUM_INITIALIZING])
+            initialize(network, candidate, islice(dataset.images("train").batches(_INITIAL_BATCH), _NUM_INITIAL_BATCHES))
         return fuse_normalisation(network) if candidate.backend == "tensorflow" else network
     finally:
         keras.config.set_dtype_policy("float32")
@@ -139,21 +140,26 @@ def _fine_tune(network: keras.Model, candidate: Candidate) -> list[_Phase]:
 
 
 def _last_layers(network: keras.Model, candidate: Candidate) -> set[str]:
-    """Names of the layers that learn after the head: from a prefix on, or so many before the head; and the head."""
-    names = [layer.name for layer in network.layers]
-    num_body, where = names.index("dropout"), f"candidate {candidate.name!r} unfreezes"
-    start = ARCHITECTURES[candidate.architecture].last_block if candidate.unfreeze is None else candidate.unfreeze
-    if isinstance(start, int):
-        if not 1 <= start <= num_body:
-            raise PawflowError(f"{where} {start} layers; expected 1 to {num_body}, which {candidate.architecture} has")
-        first = num_body - start
+    """Names of the layers that learn after the head: of each network those from a prefix on, or so many before the head; and the head."""
+    layers = [layer.name for layer in network.layers]
+    body, where = layers[: layers.index("dropout")], f"candidate {candidate.name!r} unfreezes"
+    if isinstance(candidate.unfreeze, int):
+        if not 1 <= candidate.unfreeze <= len(body):
+            raise PawflowError(f"{where} {candidate.unfreeze} layers; expected 1 to {len(body)}, which {candidate.architecture} has")
+        thawed = set(body[-candidate.unfreeze :])
     else:
-        found = [position for position, name in enumerate(names) if name.startswith(start)]
-        if not found:
-            known = ", ".join(sorted({name.split("_")[0] for name in names}))
-            raise PawflowError(f"{where} from {start!r}, but no layer starts so; prefixes: {known}")
-        first = found[0]
-    return {layer.name for layer in network.layers[first:] if not isinstance(layer, keras.layers.BatchNormalization)}
+        networks, thawed = parts(candidate), set()
+        for part in networks:
+            # In a graph of several networks their layers alternate.
+            own = body if len(networks) == 1 else [name for name in body if name.endswith(f"_{part.architecture}")]
+            prefix = candidate.unfreeze or ARCHITECTURES[part.architecture].last_block
+            first = next((position for position, name in enumerate(own) if name.startswith(prefix)), len(own))
+            thawed.update(own[first:])
+        if not thawed:
+            known = ", ".join(sorted({name.split("_")[0] for name in body}))
+            raise PawflowError(f"{where} from {candidate.unfreeze!r}, but no layer starts so; prefixes: {known}")
+    fixed = {layer.name for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    return (thawed | set(layers[len(body) :])) - fixed
 
 
 PHASES: dict[Mode, Callable[[keras.Model, Candidate], list[_Phase]]] = {"scratch": _scratch, "fine_tune": _fine_tune}

@@ -6,7 +6,7 @@ weights are held back is chosen by cross-validation, with all images of a group 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -108,10 +108,23 @@ def _make_logistic(seed: int) -> Pipeline:
 
 def _choose_logistic(sample: Rows, seed: int) -> tuple[dict[str, Any], list[float]]:
     grid = {"logisticregression__C": _INVERSE_PENALTIES}
-    search = GridSearchCV(_make_logistic(seed), grid, scoring="neg_log_loss", cv=GroupKFold(_NUM_FOLDS), refit=False)
+    score = _scoring_all(np.unique(sample.labels))
+    search = GridSearchCV(_make_logistic(seed), grid, scoring=score, cv=GroupKFold(_NUM_FOLDS), refit=False, error_score="raise")
     search.fit(sample.features, sample.labels, groups=sample.groups, logisticregression__sample_weight=sample.weights)
     losses = [-float(score) for score in search.cv_results_["mean_test_score"]]
     return {"inverse_penalty": search.best_params_["logisticregression__C"]}, losses
+
+
+def _scoring_all(classes: NDArray[np.int64]) -> Callable[[Pipeline, Floats, NDArray[np.int64]], float]:
+    """The log-loss, negative, over all `classes`: those too that are so rare that a fold has none of them to learn from or to judge by."""
+
+    def score(estimator: Pipeline, features: Floats, labels: NDArray[np.int64]) -> float:
+        found = estimator.predict_proba(features)
+        probabilities = np.zeros((len(labels), len(classes)), found.dtype)
+        probabilities[:, np.searchsorted(classes, estimator.classes_)] = found
+        return -float(log_loss(labels, probabilities, labels=classes))
+
+    return score
 
 
 def fit_ridge(rows: Rows, seed: int, chosen: Mapping[str, Any] | None = None) -> Head:
@@ -123,25 +136,29 @@ def fit_ridge(rows: Rows, seed: int, chosen: Mapping[str, Any] | None = None) ->
     if chosen is None:
         chosen, losses = _choose_ridge(rows.sample(_MOST_ROWS_FOR_CHOICE, seed))
     estimator = make_pipeline(StandardScaler(), Ridge(chosen["penalty"]))
-    estimator.fit(rows.features, np.eye(rows.labels.max() + 1)[rows.labels], ridge__sample_weight=rows.weights)
+    estimator.fit(rows.features, _one_hot(rows.labels), ridge__sample_weight=rows.weights)
     scaler, regression = estimator.named_steps.values()
     weights, bias = _unscale(scaler, chosen["scale"] * regression.coef_, chosen["scale"] * regression.intercept_)
     return Head(weights.T, bias, dict(chosen), losses)
 
 
 def _choose_ridge(sample: Rows) -> tuple[dict[str, Any], list[float]]:
-    targets = np.eye(sample.labels.max() + 1)
+    targets = _one_hot(sample.labels)
     estimator = make_pipeline(StandardScaler(), Ridge())
     folds, options = GroupKFold(_NUM_FOLDS), {"ridge__sample_weight": sample.weights}
     search = GridSearchCV(estimator, {"ridge__alpha": _PENALTIES}, scoring="neg_mean_squared_error", cv=folds, refit=False)
-    search.fit(sample.features, targets[sample.labels], groups=sample.groups, **options)
+    search.fit(sample.features, targets, groups=sample.groups, **options)
     estimator.set_params(**search.best_params_)
-    scores = cross_val_predict(estimator, sample.features, targets[sample.labels], groups=sample.groups, cv=folds, params=options)
-    scale = minimize_scalar(
-        lambda scale: log_loss(sample.labels, softmax(scale * scores, axis=1), labels=range(len(targets))), bounds=(1, 100)
-    ).x
+    scores = cross_val_predict(estimator, sample.features, targets, groups=sample.groups, cv=folds, params=options)
+    scale = minimize_scalar(lambda scale: log_loss(targets, softmax(scale * scores, axis=1)), bounds=(1, 100)).x
     losses = [-float(score) for score in search.cv_results_["mean_test_score"]]
     return {"penalty": search.best_params_["ridge__alpha"], "scale": float(scale)}, losses
+
+
+def _one_hot(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A column for each class that occurs, in ascending order."""
+    classes, columns = np.unique(labels, return_inverse=True)
+    return np.eye(len(classes))[columns]
 
 
 def _unscale(scaler: StandardScaler, weights: Floats, bias: Floats) -> tuple[Floats, Floats]:

@@ -24,7 +24,7 @@ class Session:
 
     Attributes:
         progress: Where the training stands.
-        best: Weights of the best epoch of the phase so far.
+        best: Weights of the best epoch so far.
         stop_requested: Whether a signal asked to stop.
     """
 
@@ -55,7 +55,6 @@ class Session:
             self.best, self._restored = self._restored.get("best", []), {}
         else:
             self.progress.begin(phase)
-            self.best = []
 
     def save(self, network: keras.Model) -> None:
         """Write a checkpoint."""

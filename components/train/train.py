@@ -23,6 +23,7 @@ from components.common.recipe import Recipe
 from components.common.store import Record
 from components.train.calibration import calibrate
 from components.train.checkpoints import Checkpoints
+from components.train.devices import memory_errors
 from components.train.export import export_and_compare
 from components.train.fitting import Fitted, History, fit
 from components.train.frozen import fit_frozen
@@ -117,18 +118,25 @@ def _fit_frozen(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candid
 
 
 def _fit_gradient(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, checkpoints: Checkpoints | None) -> Fitted:
-    return fit(dataset, recipe, candidate, checkpoints)
+    try:
+        return fit(dataset, recipe, candidate, checkpoints)
+    except memory_errors(candidate) as error:
+        raise PawflowError(
+            f"candidate {candidate.name!r} needs more memory than there is; lower its batch_size (now {candidate.batch_size}), "
+            "or its input_size"
+        ) from error
 
 
 def _write_curves(history: History, logs: Path) -> None:
     """For TensorBoard: training and validation as two runs, so that it draws both into one diagram."""
     for prefix, run in (("", "train"), ("val_", "validation")):
-        writer = Writer(str(logs / run))
-        for name, values in history.items():
-            if name.startswith("val_") == bool(prefix):
+        curves = {name: values for name, values in history.items() if name.startswith("val_") == bool(prefix)}
+        if curves:
+            writer = Writer(str(logs / run))
+            for name, values in curves.items():
                 for step, value in enumerate(values):
                     writer.add_scalar(name.removeprefix(prefix), value, step)
-        writer.close()
+            writer.close()
 
 
 FITS: dict[Mode, Fit] = {

@@ -18,6 +18,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from filelock import FileLock
 
 from components.common.errors import PawflowError, UnreachableError
 from components.common.store import home
@@ -142,7 +143,10 @@ def _from_keras(name: str, published: Published) -> Path:
     reason = "nobody publishes them for download"
     if published.url:
         try:
-            with _impatience():
+            locks = home() / "weights"
+            locks.mkdir(parents=True, exist_ok=True)
+            # Keras writes to the file's own name, where another candidate would find half of it and begin anew.
+            with _impatience(), FileLock(locks / f"{published.file}.lock"):
                 return Path(keras.utils.get_file(published.file, published.url, cache_subdir="models", file_hash=published.checksum))
         except Exception as error:  # Keras raises `Exception` itself when a server cannot be reached.
             reason = f"the download failed ({error})"

@@ -28,7 +28,7 @@ def test_a_smoke_run_is_small_and_apart(name: str) -> None:
     recipe = find_recipe(name, smoke=True)
     assert len(recipe.candidates) <= 2
     assert recipe.model.endswith("-smoke")
-    assert {candidate.epochs for candidate in recipe.candidates} == {1}
+    assert {candidate.epochs for candidate in recipe.candidates if candidate.mode != "frozen"} <= {1}
 
 
 def test_the_pipeline_compiles_to_what_kubeflow_loads(tmp_path: Path) -> None:

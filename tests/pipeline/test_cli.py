@@ -136,7 +136,7 @@ def test_every_step_has_a_command_line(step: str) -> None:
     assert "--job" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "web", "ui"])
+@pytest.mark.parametrize("command", ["serve", "web", "ui", "tensorboard"])
 def test_a_port_that_is_taken_is_said_at_once(command: str) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -17,7 +17,7 @@ import requests
 
 from components.download.sources.sample import write_archive
 from tests.pipeline.workspace import Workspace
-from tests.processes import ROOT, running_server
+from tests.processes import ROOT, running_server, wait_until
 
 pytestmark = pytest.mark.pipeline
 
@@ -74,6 +74,18 @@ def test_mlflow_holds_the_run_tree(finished: tuple[Workspace, str]) -> None:
     }
     artifacts = {item.path for item in client.list_artifacts(children["evaluate"].info.run_id, "figures/lite0_frozen")}
     assert "figures/lite0_frozen/confusion_matrix.png" in artifacts
+
+
+def test_tensorboard_shows_each_candidate_by_its_name(finished: tuple[Workspace, str]) -> None:
+    workspace, _ = finished
+    shown = {"lite0_frozen/train", "simple_cnn/train", "simple_cnn/validation"}
+    command = [sys.executable, "-m", "pipeline", "tensorboard", "--port", "0"]
+    with running_server(command, workspace.folder / "tensorboard.log", workspace.environment) as server:
+        # It reads the files after it has begun to answer.
+        wait_until(lambda: set(requests.get(f"{server.address}/data/runs", timeout=30).json()) == shown)
+    refused = workspace.run("pipeline", "tensorboard", "no'run")
+    assert refused.returncode == 2
+    assert "MLflow has no run no'run" in refused.stderr
 
 
 def test_the_version_carries_its_verdict(finished: tuple[Workspace, str]) -> None:

@@ -118,7 +118,7 @@ def test_mlflow_stays_away(place: Place, server: Server, report: Report, undistu
         told.append("with the server: as the undisturbed run, no MLflow run left open, no version without a verdict")
 
 
-@pytest.mark.parametrize("command", ["serve", "web", "ui"])
+@pytest.mark.parametrize("command", ["serve", "web", "ui", "tensorboard"])
 def test_a_port_that_is_taken(undisturbed: Expected, report: Report, command: str) -> None:
     place = undisturbed[0]
     with socket.socket() as other, report.row(f"`pipeline {command}` on a port that is taken") as told:

@@ -2,7 +2,7 @@
 
 A module has `build_features(image, **options)`, which takes a float32 tensor of raw 0-255 RGB (n, height, width, 3) and returns the last
 feature map (n, height', width', channels), all in one flat graph. One whose first weights depend on the training images also has
-`initialize(network, images)`. The input and the head that all candidates share are added in `components.train.network`. Adding an
+`initialize(network, batches)`. The input and the head that all candidates share are added in `components.train.network`. Adding an
 architecture is a module here, its options in `options.py` and a row in `ARCHITECTURES`; a recipe is checked against these without
 importing Keras.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ ARCHITECTURES = {
     "inception_v3_mixed7": Architecture("inception_v3_mixed7", Pretrained, min_size=75, last_block="mixed6"),
     "inception_resnet_v2": Architecture("inception_resnet_v2", Pretrained, min_size=75, last_block="block8_1"),
     "vgg16": Architecture("vgg16", Pretrained, min_size=32, last_block="block5"),
-    "concatenation": Architecture("concatenation", Concatenation, last_block="block7"),
+    "concatenation": Architecture("concatenation", Concatenation),
 }
 
 
@@ -84,6 +84,8 @@ def check_candidate(candidate: Candidate, image_size: int) -> None:
     options = resolve_options(candidate)
     if candidate.mode == "scratch" and options.get("weights") == "imagenet":
         raise PawflowError(f"{where} starts from scratch and yet from the weights 'imagenet'; leave these out, or set mode: fine_tune")
+    if candidate.mode == "frozen" and options["weights"] == "random":
+        raise PawflowError(f"{where} fits a head to a network of random weights, which never learn in mode 'frozen'; set mode: scratch")
     for part in parts(candidate):
         size, min_size = candidate.input_size or image_size, ARCHITECTURES[part.architecture].min_size
         if size < min_size:
@@ -107,6 +109,8 @@ def resolve_options(candidate: Candidate) -> dict[str, Any]:
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"]))
+        if not name:
+            raise PawflowError(f"candidate {candidate.name!r} has options that do not fit together: {problem['msg']}") from error
         where = f"candidate {candidate.name!r} sets the option {name!r}"
         if problem["type"] == "extra_forbidden":
             raise PawflowError(f"{where}; {candidate.architecture} has {', '.join(model.model_fields)}") from error
@@ -138,17 +142,17 @@ def build_features(candidate: Candidate, image: Any) -> Any:
     return add_architecture(candidate.architecture, image, resolve_options(candidate))
 
 
-def initialize(network: keras.Model, candidate: Candidate, images: Pixels) -> None:
+def initialize(network: keras.Model, candidate: Candidate, batches: Iterable[Pixels]) -> None:
     """Set those first weights of a candidate's network that depend on the training images, if it has any.
 
     Args:
         network: As built, untrained.
         candidate: In mode `scratch`.
-        images: Some training images, uint8 RGB, (n, height, width, 3).
+        batches: Some training images, uint8 RGB, (n, height, width, 3) each; read only if they are needed.
     """
     module = importlib.import_module(f"{__name__}.{ARCHITECTURES[candidate.architecture].module}")
     if hasattr(module, "initialize"):
-        module.initialize(network, images)
+        module.initialize(network, batches)
 
 
 def add_architecture(name: str, image: Any, options: Mapping[str, Any]) -> Any:

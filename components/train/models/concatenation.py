@@ -42,7 +42,7 @@ def build_features(image: Any, *, of: Sequence[str], weights: str) -> Any:
             )
         # Repeating every value as often as any other leaves the average as it was, which interpolation would not.
         aligned.append(keras.layers.UpSampling2D(factor, name=f"upsample_{name}")(part) if factor > 1 else part)
-    return keras.layers.Concatenate(name="concatenate")(aligned)
+    return keras.layers.Concatenate(name="side_by_side")(aligned)
 
 
 def _add_part(image: Any, name: str, weights: str) -> Any:

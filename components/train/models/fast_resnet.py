@@ -7,7 +7,7 @@ ResNet" (2018), and Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import keras
@@ -74,21 +74,26 @@ def build_features(
     return keras.layers.Rescaling(scale, name="top_scale")(x)
 
 
-def initialize(network: keras.Model, images: Pixels) -> None:
-    """Set a whitening stem, if the network has one: over all 2 x 2 pixels of `images`, its outputs have variance 1 and do not correlate.
+def initialize(network: keras.Model, batches: Iterable[Pixels]) -> None:
+    """Set a whitening stem, if the network has one: over all 2 x 2 pixels of some images, its outputs have variance 1 and do not correlate.
 
     Args:
         network: Has the layers of `build_features`.
-        images: Some training images, uint8 RGB, (n, height, width, 3).
+        batches: The images, uint8 RGB, (n, height, width, 3) each.
     """
     layers = {layer.name: layer for layer in network.layers}
     if _WHITENING not in layers:
         return
-    pixels = np.asarray(layers["rescale"](images.astype(np.float32)), np.float64)
-    patches = np.lib.stride_tricks.sliding_window_view(pixels, (2, 2), axis=(1, 2))
-    # As the kernel has them: row, column, colour.
-    patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, WHITENING_CHANNELS // 2)
-    variances, components = np.linalg.eigh(patches.T @ patches / len(patches))
+    # What the stem is given, which is smaller than an image where the network resizes.
+    scaled = keras.Model(network.input, layers["rescale"].output)
+    products, num_patches = np.zeros((WHITENING_CHANNELS // 2, WHITENING_CHANNELS // 2)), 0
+    for images in batches:
+        pixels = np.asarray(scaled.predict_on_batch(images.astype(np.float32)), np.float64)
+        patches = np.lib.stride_tricks.sliding_window_view(pixels, (2, 2), axis=(1, 2))
+        # As the kernel has them: row, column, colour.
+        patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, WHITENING_CHANNELS // 2)
+        products, num_patches = products + patches.T @ patches, num_patches + len(patches)
+    variances, components = np.linalg.eigh(products / num_patches)
     kernel = components / np.sqrt(variances + _LEAST_VARIANCE)
     # Each in both signs, since the activation that follows drops one.
     layers[_WHITENING].set_weights([np.hstack([kernel, -kernel]).reshape(2, 2, 3, WHITENING_CHANNELS)])

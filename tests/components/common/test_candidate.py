@@ -1,5 +1,6 @@
 import pytest
 
+from components.common.candidate import _MODES, Candidate
 from components.common.errors import PawflowError
 from components.common.recipe import parse_recipe
 
@@ -41,6 +42,25 @@ def test_a_grid_through_what_has_no_fields_is_an_error(grid: str, message: str) 
     text = RECIPE.replace("{learning_rate: [0.1, 1e-4], options.activation: [relu, leaky_relu], epochs: [3]}", grid)
     with pytest.raises(PawflowError, match=message):
         parse_recipe(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("mode: frozen, learning_rate: 0.1", "learning_rate is 0.1, but does nothing in mode frozen; .*set mode: scratch or fine_tune"),
+        ("mode: frozen, backend: torch", "backend is torch, but does nothing in mode frozen"),
+        ("mode: scratch, unfreeze: block5", "unfreeze is block5, but does nothing in mode scratch; .*set mode: fine_tune"),
+        ("mode: fine_tune, classifier: ridge", "classifier is ridge, but does nothing in mode fine_tune; .*set mode: frozen"),
+        ("mode: scratch, stop_at: {value: 95}", "no network reaches the val_accuracy 95; it is a share, such as 0.95"),
+    ],
+)
+def test_a_field_that_would_do_nothing_is_an_error(fields: str, message: str) -> None:
+    with pytest.raises(PawflowError, match=message):
+        parse_recipe(RECIPE + f"  - {{name: vain, architecture: vgg16, {fields}}}")
+
+
+def test_every_field_that_only_some_modes_have_exists() -> None:
+    assert set(_MODES) <= set(Candidate.model_fields)
 
 
 def test_a_grid_of_an_unknown_field_names_the_field() -> None:

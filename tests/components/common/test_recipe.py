@@ -7,6 +7,7 @@ import pytest
 
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe, load_recipe, parse_recipe
+from components.train.models import check_candidate
 from tests.conftest import RECIPE
 
 
@@ -59,6 +60,23 @@ def test_a_wrong_override_says_what_is_known(override: str, message: str) -> Non
 def test_text_that_is_no_recipe_is_refused(text: str, message: str) -> None:
     with pytest.raises(PawflowError, match=re.compile(message, re.DOTALL)):
         parse_recipe(text)
+
+
+def test_a_name_that_yaml_takes_for_a_date_is_to_be_quoted() -> None:
+    text = "name: x\nsources: {archives: [{name: photos, provider: sample, labels: {2024-01-01: cat}}]}"
+    with pytest.raises(PawflowError, match="a name in it is not text .*put it in quotes"):
+        parse_recipe(text)
+
+
+def test_a_smoke_run_suits_every_architecture_and_makes_nothing_larger() -> None:
+    text = (
+        "name: x\nsources: {limit: 100, archives: [{name: photos, provider: sample}]}\n"
+        "candidates: [{name: one, architecture: inception_v3_mixed7, mode: frozen}]"
+    )
+    small = parse_recipe(text, smoke=True)
+    assert small.sources.limit == 100
+    check_candidate(small.candidates[0], small.image_size)
+    assert load_recipe(small.model_dump_json()) == small
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -17,11 +17,6 @@ def test_tensorflow_on_one_processor_needs_no_scope() -> None:
         assert num_gpus(CANDIDATE) == 0
 
 
-def test_frozen_training_has_no_backend() -> None:
-    with pytest.raises(PawflowError, match="is `frozen`.*leave out its backend 'torch'"):
-        choose_backend(CANDIDATE.model_copy(update={"mode": "frozen", "backend": "torch"}))
-
-
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="PyTorch is installed")
 def test_a_missing_pytorch_says_how_to_get_it() -> None:
     with pytest.raises(PawflowError, match="PyTorch, which is not installed: `make torch`"):

@@ -51,6 +51,27 @@ def test_layers_that_are_not_there_are_an_error(unfreeze: str | int, message: st
         trained_layers(TUNED.model_copy(update={"unfreeze": unfreeze}), 1)
 
 
+def test_each_network_of_a_concatenation_thaws_its_own_last_block() -> None:
+    options = {"of": ["efficientnet_lite0", "vgg16"], "weights": "random"}
+    candidate = Candidate(name="c", architecture="concatenation", mode="fine_tune", options=options)
+    both = trained_layers(candidate, 1)
+    lite, vgg = ({name for name in both if name.endswith(f"_{part}")} for part in options["of"])
+    assert {name.split("_")[0] for name in vgg} == {"block5"}
+    assert {name.split("_")[0] for name in lite} == {"block7a", "top"}
+    assert both - lite - vgg == {"class_activation"}
+    assert trained_layers(candidate.model_copy(update={"unfreeze": "block7"}), 1) == lite | {"class_activation"}
+
+
+def test_a_phase_that_only_makes_it_worse_changes_nothing(dataset: Dataset, recipe: Recipe) -> None:
+    keras.utils.set_random_seed(0)
+    fitted = fit(dataset, recipe, TUNED.model_copy(update={"unfreeze": "block1", "optimizer": "sgd", "fine_tune_rate": 20.0}), None)
+    fitted.network.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+    kept = fitted.network.evaluate(ValidationBatches(dataset, TUNED), verbose=0, return_dict=True)
+    head, body = fitted.history["val_loss"]
+    assert body > 2 * head
+    assert kept["loss"] == pytest.approx(head, rel=1e-4)
+
+
 def test_frozen_normalisation_neither_learns_nor_looks_at_its_batch(dataset: Dataset, recipe: Recipe) -> None:
     candidate = TUNED.model_copy(update={"unfreeze": "block1", "dropout": 0.0})
     seen: list[Any] = []
@@ -77,7 +98,7 @@ def test_a_whitening_stem_comes_from_the_training_images_and_does_not_learn(data
     options = {"stem": "whitening", "widths": [24, 4], "residual": False}
     candidate = SCRATCH.model_copy(update={"architecture": "fast_resnet", "options": options, "optimizer": "muon", "epochs": 1})
     expected = build_network(candidate, 32, 2)
-    initialize(expected, candidate, dataset.images("train")[:5000])
+    initialize(expected, candidate, [dataset.images("train")[:]])
     before = {layer.name: layer.get_weights() for layer in expected.layers if layer.weights}
     after = {layer.name: layer.get_weights() for layer in fit(dataset, recipe, candidate, None).network.layers if layer.weights}
     assert before.keys() == after.keys()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -48,6 +50,18 @@ def test_a_head_heeds_the_weights(classifier: str) -> None:
         head = CLASSIFIERS[classifier](Rows(rows.features, rows.labels, rows.groups, np.where(rows.labels == 1, heavy, 1.0)), 0)
         shares.append((rows.features @ head.weights + head.bias).argmax(axis=1).mean())
     assert shares[1] > shares[0] + 0.2
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_a_class_that_a_fold_has_nothing_of_does_not_spoil_the_choice(classifier: str) -> None:
+    rows = draw(5)
+    # All of the class in the middle, and half of the last, are of one group.
+    groups = np.where((rows.labels == 2) | ((rows.labels == 4) & (np.arange(240) % 2 == 0)), "rare", rows.groups)
+    head = CLASSIFIERS[classifier](replace(rows, groups=groups), 0)
+    assert np.isfinite(head.curve).all()
+    assert len(set(head.curve)) == 4
+    without = rows.take(rows.labels != 2)
+    assert CLASSIFIERS[classifier](without, 0, head.params).weights.shape == (6, 4)
 
 
 def test_the_penalty_is_chosen_on_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,18 +147,20 @@ def test_a_patch_is_one_position_and_without_branches_nothing_is_added() -> None
     assert network.get_layer("top_scale").scale == 0.5
 
 
-def test_a_whitening_stem_makes_components_that_do_not_correlate() -> None:
-    network = build_network(make("fast_resnet", stem="whitening", widths=[24, 4, 8], residual=False), 32, NUM_CLASSES)
+@pytest.mark.parametrize(("input_size", "grid"), [(None, 7), (16, 3)])
+def test_a_whitening_stem_makes_components_that_do_not_correlate(input_size: int | None, grid: int) -> None:
+    candidate = make("fast_resnet", stem="whitening", widths=[24, 4, 8], residual=False).model_copy(update={"input_size": input_size})
+    network = build_network(candidate, 32, NUM_CLASSES)
     # Neighbours are alike, and colours too, as in photos.
-    images = np.repeat(np.repeat(draw(16, 40).mean(axis=-1, keepdims=True), 2, axis=1), 2, axis=2) + draw(32, 40) / 8
-    initialize(network, make("fast_resnet"), np.clip(images, 0, 255).astype(np.uint8))
+    images = np.repeat(np.repeat(draw(16, 40).mean(axis=-1, keepdims=True), 2, axis=1), 2, axis=2) + draw(32, 40) / 4
+    initialize(network, candidate, np.split(np.clip(images, 0, 255).astype(np.uint8), 4))
     stem = network.get_layer("stem_whitening")
-    values = np.asarray(keras.Model(network.input, stem.output)(np.clip(images, 0, 255).astype(np.uint8))).reshape(-1, 24)
+    values = np.asarray(keras.Model(network.input, stem.output)(np.clip(images, 0, 255).astype(np.float32))).reshape(-1, 24)
     positive, negative = np.split(values, 2, axis=1)
     np.testing.assert_allclose(negative, -positive, atol=1e-5)
     np.testing.assert_allclose(positive.T @ positive / len(positive), np.eye(12), atol=0.05)
-    # No border: 31 positions a side, halved twice and rounded down.
-    assert network.get_layer("class_activation").input.shape == (None, 7, 7, 8)
+    # No border: 31 positions a side, or 15, halved twice and rounded down.
+    assert network.get_layer("class_activation").input.shape == (None, grid, grid, 8)
     deep = build_network(make("fast_resnet", stem="whitening", widths=[24, 4, 4, 4, 4, 4, 4]), 16, NUM_CLASSES)
     assert deep.get_layer("class_activation").input.shape == (None, 1, 1, 4)
 
@@ -201,9 +203,16 @@ def test_grids_that_do_not_fit_are_refused() -> None:
         ({"options": {"conv_layers": "3"}}, "sets the option 'conv_layers' of simple_cnn to '3': .*integer"),
         ({"options": {"conv_layers": True}}, "'conv_layers' of simple_cnn to True: .*integer"),
         ({"options": {"dropout": 1.5}}, "'dropout' of simple_cnn to 1.5: .*less than 1"),
-        ({"architecture": "fast_resnet", "options": {"stem": "whitening"}}, "a whitening stem has 24 channels and patch 1, not 32 and 1"),
+        (
+            {"architecture": "fast_resnet", "options": {"stem": "whitening"}},
+            "options that do not fit together: .*24 channels and patch 1, not 32 and 1",
+        ),
         ({"architecture": "fast_resnet", "options": {"widths": [4, 0]}}, "'widths.1' of fast_resnet to 0: .*greater than or equal to 1"),
         ({"options": {"activation": "rulu"}}, "to 'rulu': .*'relu', 'leaky_relu', 'tanh' or 'swish'"),
+        (
+            {"architecture": "vgg16", "mode": "frozen", "options": {"weights": "random"}},
+            "random weights, which never learn .*set mode: scratch",
+        ),
         ({"architecture": "vgg16", "mode": "frozen", "options": {"weights": "noisy"}}, "to 'noisy': .*'imagenet' or 'random'"),
         ({"architecture": "vgg16", "options": {"weights": "imagenet"}}, "starts from scratch and yet from the weights 'imagenet'"),
         ({"architecture": "vgg16", "input_size": 16}, "16 x 16 pixels, and vgg16 takes 32 x 32 or more; set its input_size"),

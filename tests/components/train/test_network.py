@@ -53,6 +53,14 @@ def test_halving_averages_four_pixels() -> None:
     np.testing.assert_allclose(halved, images.reshape(2, 16, 2, 16, 2, 3).mean(axis=(2, 4)), rtol=1e-5)
 
 
+def test_several_networks_may_be_mirrored_too() -> None:
+    options = {"of": ["efficientnet_lite0", "vgg16"], "weights": "random"}
+    candidate = Candidate(name="c", architecture="concatenation", mode="fine_tune", options=options, mirror=True)
+    photo = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
+    one, other = np.asarray(build_network(candidate, 32, 2).predict_on_batch(np.concatenate([photo, photo[:, :, ::-1]])))
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_a_mirrored_network_answers_with_the_mean_over_both_sides(tmp_path: Path) -> None:
     plain = Candidate(name="c", architecture="fast_resnet", mode="scratch", options={"widths": [4, 8]})
     one, both = (build_network(candidate, 32, 3) for candidate in (plain, plain.model_copy(update={"mirror": True})))

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
+import tensorflow as tf
 
 from components.augment.augment import augment
 from components.common.candidate import OUT_OF_FOLD, Candidate
@@ -115,6 +116,17 @@ def test_divergence_is_an_error_not_a_model(delivered: Dataset, views: Path, rec
     wild = recipe.candidates[0].model_copy(update={"learning_rate": 1e30, "epochs": 3})
     with pytest.raises(PawflowError, match="diverged.*lower its learning_rate"):
         train(delivered, views, recipe, wild, tmp_path)
+
+
+def test_too_large_a_batch_is_a_failure_of_its_candidate(
+    delivered: Dataset, views: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*arguments: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr("components.train.train.fit", exhaust)
+    with pytest.raises(PawflowError, match=r"needs more memory than there is; lower its batch_size \(now 32\)"):
+        train(delivered, views, recipe, recipe.candidates[0], tmp_path)
 
 
 def test_an_unknown_layer_prefix_lists_the_known_ones(delivered: Dataset, views: Path, recipe: Recipe, tmp_path: Path) -> None:

