@@ -31,6 +31,8 @@ _OWNER_TAG = "pawflow.owner"
 _LINK = "tracking.json"
 #: Seconds between two samples of processor, memory and GPU: a training of half a minute has a curve, and one of a day no gigabytes of them.
 _SAMPLING_INTERVAL = 2.0
+#: Seconds by which the two times of a process and of a run, the one counted from the machine's start, may be apart.
+_CLOCK_ERROR = 2.0
 #: MLflow refuses longer parameter values.
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 4000
@@ -142,8 +144,16 @@ def _close_abandoned_runs(recipe: Recipe) -> None:
     )
     for run in open_runs:
         host, _, process = run.data.tags.get(_OWNER_TAG, "").partition(":")
-        if host == socket.gethostname() and process.isdigit() and not psutil.pid_exists(int(process)):
+        if host == socket.gethostname() and process.isdigit() and not _has_run_since(int(process), run.info.start_time / 1000):
             _terminate(run.info.run_id, "KILLED", "the process that drove this run is gone")
+
+
+def _has_run_since(process: int, moment: float) -> bool:
+    """Whether a process is there that was there at that time, in seconds since 1970: a younger one has been given the number of another."""
+    try:
+        return psutil.Process(process).create_time() <= moment + _CLOCK_ERROR
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

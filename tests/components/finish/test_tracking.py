@@ -45,8 +45,19 @@ def test_runs_of_a_dead_process_are_closed_by_the_next(recipe: Recipe, monkeypat
     start(recipe=recipe.model_dump_json(), job="2")
     monkeypatch.setenv("PAWFLOW_OWNER", "")
     start(recipe=recipe.model_dump_json(), job="3")
-    runs = [tracking.find_pipeline_run(job) for job in ("1", "2", "3")]
-    assert [status_of(str(run)) for run in runs] == ["KILLED", "RUNNING", "RUNNING"]
+    monkeypatch.setenv("PAWFLOW_OWNER", f"{socket.gethostname()}:{os.getpid()}")
+    start(recipe=recipe.model_dump_json(), job="4")
+    start(recipe=recipe.model_dump_json(), job="5")
+    runs = [tracking.find_pipeline_run(job) for job in ("1", "2", "3", "4", "5")]
+    assert [status_of(str(run)) for run in runs] == ["KILLED", "RUNNING", "RUNNING", "RUNNING", "RUNNING"]
+
+
+def test_a_run_whose_process_has_died_and_left_its_number_to_another_is_closed(recipe: Recipe) -> None:
+    experiment = mlflow.create_experiment(recipe.name)
+    tags = {"pawflow.job": "1", "pawflow.owner": f"{socket.gethostname()}:{os.getpid()}"}
+    run = mlflow.MlflowClient().create_run(experiment, start_time=1, tags=tags).info.run_id
+    start(recipe=recipe.model_dump_json(), job="2")
+    assert status_of(run) == "KILLED"
 
 
 def test_an_injected_run_is_adopted(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
