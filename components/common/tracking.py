@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -248,12 +249,14 @@ def _complete_curves(curves: dict[str, list[float]]) -> None:
     import mlflow
 
     mlflow.flush_async_logging()
-    run = mlflow.active_run()
+    run, missing = mlflow.active_run(), defaultdict[int, dict[str, float]](dict)
     for name, values in curves.items():
         shown = {point.step for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, name)} if run else set()
         for position, value in enumerate(values, start=1):
             if position not in shown:
-                mlflow.log_metric(name, value, step=position)
+                missing[position][name] = value
+    for position, together in missing.items():
+        mlflow.log_metrics(together, step=position)
 
 
 def link_run(folder: Path) -> None:
