@@ -177,7 +177,7 @@ def test_mlflow_run_runs_the_whole_pipeline_in_a_tree_of_its_own(finished: tuple
     parameters = ["-P", "recipe=sample", "-P", f"overrides=sources.root={workspace.folder}/nowhere seed=1"]
     result = workspace.run("mlflow", "run", str(ROOT), "--env-manager", "local", *parameters)
     assert result.returncode != 0
-    assert "nowhere/dogs-vs-cats.zip does not exist" in result.stdout + result.stderr
+    assert "nowhere does not hold the archive of source 'dogs-vs-cats'" in result.stdout + result.stderr
     experiment = workspace.client.get_experiment_by_name("sample")
     assert experiment is not None
     newest = workspace.client.search_runs([experiment.experiment_id], "tags.`pawflow.job` != ''", max_results=1)[0]

@@ -43,9 +43,10 @@ def fetch(request: Request, folder: Path) -> Provenance:
 def _find(request: Request) -> Path:
     name = request.source.name
     page, _ = _KNOWN.get(name, ("its publisher", ""))
+    rules = " (sign in and accept the rules at the bottom of that page)" if "kaggle.com" in page else ""
     how = (
-        f"Download it from {page} (for Kaggle: sign in and accept the rules at the bottom of that page), "
-        f"then run with sources.root=DIR, DIR being the folder that holds {name}.zip."
+        f"Download it from {page}{rules}, then run with sources.root=DIR, DIR being the folder that holds {name}.zip, {name}.tar.gz "
+        f"or a folder {name}."
     )
     if request.root is None:
         raise PawflowError(f"source {name!r} is read from a local archive, and the recipe names no folder (sources.root is empty).\n{how}")
@@ -53,4 +54,4 @@ def _find(request: Request) -> Path:
     for archive in (*(root / f"{name}{suffix}" for suffix in (".zip", *SUFFIXES)), root / name):
         if archive.is_file() or (archive.is_dir() and archive.name == name):
             return archive
-    raise PawflowError(f"{root / name}.zip does not exist; expected the archive of source {name!r} there.\n{how}")
+    raise PawflowError(f"{root} does not hold the archive of source {name!r}.\n{how}")

@@ -47,7 +47,7 @@ def test_a_root_replaces_every_provider(root: Path) -> None:
 
 
 def test_a_missing_archive_says_where_to_get_it(tmp_path: Path) -> None:
-    for root, message in ((None, "the recipe names no folder"), (tmp_path, "dogs-vs-cats.zip does not exist")):
+    for root, message in ((None, "the recipe names no folder"), (tmp_path, "does not hold the archive of source .dogs-vs-cats.")):
         with pytest.raises(PawflowError, match=message) as raised:
             download(request_for(root), tmp_path)
         assert "https://www.kaggle.com/competitions/dogs-vs-cats/data" in str(raised.value)
