@@ -38,7 +38,7 @@ def list_(model: Annotated[str, typer.Option("--model", help="Registered model; 
 
     Example: python -m pipeline registry list
     """
-    entries = registry.list_versions(model)
+    entries = registry.list_versions(_choose_model(model, "") if model else "")
     if as_json:
         typer.echo(json.dumps([asdict(entry) for entry in entries]))
         return

@@ -6,6 +6,7 @@ the runs of a machine take turns by a lock.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ ANSWERS_FILE, CERTIFICATE_FILE, CARD_PAGE = "test_answers.parquet", "certificate
 
 #: Of every tag of this project, on versions as on runs.
 _PREFIX = "pawflow."
+_ROLLED_BACK = f"{_PREFIX}rolled_back"
 #: Registries on a database server hold no longer value of a tag of a registered model, and no longer description.
 LONGEST_TEXT = 5000
 
@@ -231,51 +233,68 @@ def promote(model: str, version: str, expected_champion: str | None, *, reason: 
         reason: For the history.
         forced: Whether a rule is overruled.
 
+    What an attempt that was killed left undone is done, and nothing is written twice.
+
     Raises:
         PawflowError: Another run has changed the champion since the verdict was reached, so the verdict no longer speaks of it.
     """
     client = _client()
     with machine_lock():
         current = find_version(model, CHAMPION)
-        if current != expected_champion:
+        if current not in (expected_champion, version):
             raise PawflowError(
                 f"{model} version {version} was compared with champion {expected_champion or 'none'}, but the champion is now {current}; "
                 "run the pipeline again to compare with that one"
             )
-        if current is not None:
+        # First, so that no move can be missing in the history.
+        event = _record(model, "promoted", version, expected_champion, reason, forced=forced)
+        if _ROLLED_BACK in client.get_model_version(model, version).tags:
+            client.delete_model_version_tag(model, version, _ROLLED_BACK)
+        if current is not None and current != version:
             client.set_registered_model_alias(model, PREVIOUS, current)
         client.set_registered_model_alias(model, CHAMPION, version)
         if find_version(model, CHALLENGER) == version:
             client.delete_registered_model_alias(model, CHALLENGER)
-        return _record(model, "promoted", version, current, reason, forced=forced)
+        return event
 
 
 def roll_back(model: str, reason: str) -> Event:
     """Make the version `previous` the champion again; `previous` is then the one that it had replaced.
 
-    So rolling back twice goes back two promotions, and never to the version that was just taken away.
+    So rolling back twice goes back two promotions, and never to a version that was taken away, or that is no longer there.
 
     Raises:
         PawflowError: There is nothing to go back to.
     """
     client = _client()
     with machine_lock():
-        current, target = find_version(model, CHAMPION), find_version(model, PREVIOUS)
-        if current is None or target is None or target == current:
+        current, previous = find_version(model, CHAMPION), find_version(model, PREVIOUS)
+        usable = {entry.version for entry in list_versions(model) if "rolled_back" not in entry.tags} - {current}
+        target = previous if previous in usable else _find_earlier(model, current, usable)
+        if current is None or target is None:
             raise PawflowError(
-                f"model {model!r} has no previous champion to go back to (champion: {current or 'none'}, previous: {target or 'none'}); "
+                f"model {model!r} has no previous champion to go back to (champion: {current or 'none'}, previous: {previous or 'none'}); "
                 "name a version: `python -m pipeline registry promote VERSION`"
             )
-        earlier = next(
-            (event.before for event in reversed(read_history(model)) if event.action == "promoted" and event.version == target), None
-        )
+        client.set_model_version_tag(model, current, _ROLLED_BACK, shorten(reason))
+        event = _record(model, "rolled back", target, current, reason)
         client.set_registered_model_alias(model, CHAMPION, target)
+        earlier = _find_earlier(model, target, usable - {target})
         if earlier is not None:
             client.set_registered_model_alias(model, PREVIOUS, earlier)
         else:
             client.delete_registered_model_alias(model, PREVIOUS)
-        client.set_model_version_tag(model, current, f"{_PREFIX}rolled_back", shorten(reason))
-        return _record(model, "rolled back", target, current, reason)
+        return event
+
+
+def _find_earlier(model: str, version: str | None, usable: Set[str]) -> str | None:
+    """The last champion before `version` that is one of `usable`, by the history."""
+    for event in reversed(read_history(model)):
+        if event.action == "promoted" and event.version == version:
+            if event.before in usable:
+                return event.before
+            version = event.before
+    return None
 
 
 def read_history(model: str) -> list[Event]:
@@ -284,7 +303,10 @@ def read_history(model: str) -> list[Event]:
 
 
 def _record(model: str, action: Action, version: str, before: str | None, reason: str, *, forced: bool = False) -> Event:
-    client = _client()
+    """Write a move into the history, unless it is the last one there: then an attempt at it was killed."""
+    client, events = _client(), read_history(model)
+    if events and (events[-1].action, events[-1].version, events[-1].before) == (action, version, before):
+        return events[-1]
     verdict = _read_tags(client.get_model_version(model, version).tags).get("verdict", "")
     event = note_event(action, version, before, reason, verdict, forced=forced)
     client.set_registered_model_tag(model, *write_event(event))

@@ -26,8 +26,10 @@ from components.common.errors import PawflowError
 from components.common.progress import say
 
 _INDEX = "artifact.json"
+#: In a folder into which an entry is being copied.
+_DELIVERING = ".delivering"
 #: Written beside an artifact's files after delivery; it belongs to one run, so it is no part of the content.
-_PER_RUN_FILES = frozenset({_INDEX, "tracking.json"})
+_PER_RUN_FILES = frozenset({_INDEX, _DELIVERING, "tracking.json"})
 
 #: Files of a package that decide what it makes.
 _SOURCES = frozenset({".py", ".csv", ".html", ".css"})
@@ -195,11 +197,21 @@ def deliver(entry: Path, destination: Path) -> None:
     Raises:
         PawflowError: Something else is already there.
     """
+    mark = destination / _DELIVERING
     if destination.exists() and any(destination.iterdir()):
-        if not (destination / _INDEX).is_file():
+        if not (destination / _INDEX).is_file() and not mark.is_file():
             raise PawflowError(f"{destination} holds other files; pass an empty or a new folder")
         shutil.rmtree(destination)
-    shutil.copytree(entry, destination, copy_function=link_or_copy, dirs_exist_ok=True)
+    destination.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    # The index comes last: what has one is complete.
+    shutil.copytree(entry, destination, ignore=_ignore_index(entry), copy_function=link_or_copy, dirs_exist_ok=True)
+    link_or_copy(str(entry / _INDEX), str(destination / _INDEX))
+    mark.unlink()
+
+
+def _ignore_index(entry: Path) -> Callable[[str, list[str]], set[str]]:
+    return lambda folder, names: {_INDEX} if Path(folder) == entry else set()
 
 
 def link_or_copy(source: str, destination: str) -> None:

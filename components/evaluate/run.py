@@ -36,6 +36,7 @@ def run(*, recipe: RecipeOption, dataset: DatasetOption, candidates: CandidatesO
             "candidates": {name: artifact_digest(folder) for name, folder in found.trained.items()},
             "failed": found.failed,
             "seed": experiment.seed,
+            "select": experiment.select,
         },
         work=lambda folder: evaluate(fused, found.trained, experiment, folder, found.failed),
         out=out,

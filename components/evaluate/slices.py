@@ -98,16 +98,16 @@ def choose_headline(images: pd.DataFrame, dataset: Dataset) -> Headline:
 
 
 def _choose_kind(images: pd.DataFrame, *, files_tell: bool) -> Headline:
-    """The cleanest kind that has images of several classes; where files tell the class, it is not said that the source tells nothing."""
+    """The cleanest kind that has images of every class; where files tell the class, it is not said that the source tells nothing."""
     sources = ({"unconfounded": "yes"}, f"of sources that hold every class{'' if files_tell else ', so that the source tells nothing'}")
     backbones = ({"imagenet": "probably not seen"}, "that pretrained networks have probably not seen")
     for columns, words, caveat in (
         (sources[0] | backbones[0], f"{sources[1]}, and {backbones[1]}", ""),
         (sources[0], sources[1], "pretrained networks have probably seen these images, so the figure may be too good"),
-        (backbones[0], backbones[1], "every class has a source of its own, so the figure may be about sources and not about classes"),
+        (backbones[0], backbones[1], "no source holds every class, so the figure may be about sources and not about classes"),
     ):
         headline = Headline(columns, words, caveat)
-        if images.loc[headline.select(images), "label"].nunique() > 1:
+        if images.loc[headline.select(images), "label"].nunique() == images["label"].nunique():
             return headline
     return Headline({}, "of every kind", "no kind of image has every class, so the figure may be about sources and not about classes")
 

@@ -21,7 +21,9 @@ def run(*, recipe: RecipeOption, verdict: VerdictOption, job: JobOption = "") ->
         decided = read_verdict(verdict)
         model, version, before = decided["model"], decided["version"], decided["champion_before"]
         entry = registry.get_version(model, version)
-        objections = list_objections(entry.tags, registry.find_version(model, registry.CHAMPION))
+        champion = registry.find_version(model, registry.CHAMPION)
+        # An attempt that was killed may have come as far as that.
+        objections = list_objections(entry.tags, before if champion == version else champion)
         if objections:
             raise PawflowError(
                 f"{model} version {version} is not promoted: {'; '.join(objections)}. Run the pipeline again for a new verdict"

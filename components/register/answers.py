@@ -120,7 +120,8 @@ def estimate(answers: Answers, metric: Metric, seed: int) -> Estimate:
     """A metric with its interval; NaN where the model gave one for any image, which no ranking would notice."""
     if not np.isfinite(answers.probabilities).all():
         return {"value": np.nan, "low": np.nan, "high": np.nan, "n": len(answers.rows)}
-    return {key: float(value) for key, value in estimate_metrics(answers.labels, answers.probabilities, seed)[metric].items()}
+    found = estimate_metrics(answers.labels, answers.probabilities, seed, answers.groups)[metric]
+    return {key: float(value) for key, value in found.items()}
 
 
 def measure_log_loss(answers: Answers) -> tuple[float, float]:

@@ -43,7 +43,7 @@ class Certificate:
         num_photos: How many.
         form: Which network serves.
         form_reason: Why that one.
-        same_labels: Share of test images with the same label from the 8-bit network; None where there is none.
+        same_labels: Share of validation images with the same label from the 8-bit network; None where there is none.
         tolerance: Largest difference in probability that is allowed.
         differences: Largest difference in probability between two forms of the model.
         seconds_to_serve: From the start of `mlflow models serve` to its first answer.

@@ -29,4 +29,5 @@ def _find_gap(answers: Answers) -> Gap | None:
         Gap(label, newcombe((int(right[told].sum()), int(right[other].sum())), (int(told.sum()), int(other.sum())), len(asked)))
         for label, (told, other) in asked.items()
     ]
-    return max(gaps, key=lambda gap: gap.difference.value, default=None)
+    # One that chance explains must not hide a smaller one that it does not.
+    return max(gaps, key=lambda gap: (gap.difference.low > 0, gap.difference.value), default=None)

@@ -6,6 +6,7 @@ the version, and as one HTML page without scripts or network. Names of files and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from components.register.certificate import Certificate
 from components.register.register import Verdict
 
 _SMALLEST_SLICE = 10
+_MOST_CLASSES = 20
 #: In the Markdown; the page has all.
 _MOST_SLICES = 10
 
@@ -61,10 +63,12 @@ def write_card(
         "certificate": certificate,
         "report": dataset.report,
         "classes": dataset.classes,
+        "some_classes": _name_some(dataset.classes),
         "candidate": candidate,
         "costs": costs,
         "slices": slices,
         "limits": _list_limits(verdict, dataset),
+        "about_int8": _explain_int8(certificate),
     }
     markdown = templates.get_template("model_card.md").render(**facts, num_slices=_MOST_SLICES)
     if len(markdown) > LONGEST_TEXT:
@@ -85,7 +89,7 @@ def _judge_slices(answers: Answers) -> list[dict[str, Any]]:
 def _list_limits(verdict: Verdict, dataset: Dataset) -> list[str]:
     confounding = verdict.challenger["confounding"]
     limits = [
-        f"It always answers one of {', '.join(dataset.classes)}, whatever the photo shows; see `not_sure` in the answer.",
+        f"It always answers one of {_name_some(dataset.classes)}, whatever the photo shows; see `not_sure` in the answer.",
         f"It sees squares of {dataset.image_size} pixels ({dataset.resize.replace('_', ' ')}); what is smaller than that is lost on it.",
         "Figures hold for photos like those of the test split: the intervals allow for chance, not for photos of another kind.",
         f"Whether files give the class away: {confounding['finding']}",
@@ -93,6 +97,19 @@ def _list_limits(verdict: Verdict, dataset: Dataset) -> list[str]:
     if verdict.generated:
         limits.insert(0, "Trained and judged on generated images: no figure here says anything about photos.")
     return limits
+
+
+def _explain_int8(certificate: Certificate) -> str:
+    """Whose figures the evaluation's are, where another network than the one that it judged serves."""
+    if certificate.form != "int8":
+        return ""
+    same = f"{100 * (certificate.same_labels or 0):.2f} % of the validation images"
+    return f"Headline and test metrics are of the float32 network; the 8-bit one, which serves and which the gate judged, agrees on {same}."
+
+
+def _name_some(classes: Sequence[str]) -> str:
+    """All where they are few: the registry's description has no room for hundreds."""
+    return ", ".join(classes if len(classes) <= _MOST_CLASSES else [*classes[:_MOST_CLASSES], f"{len(classes) - _MOST_CLASSES} more"])
 
 
 def _plain(text: object) -> str:

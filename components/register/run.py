@@ -46,7 +46,7 @@ def run(
         choice = choose_winner(answers["validation"], {name: result["latency_ms"] for name, result in results.items()}, experiment)
         say(choice.reason)
         winner = found.trained[choice.winner]
-        form = choose_form(winner, answers["test"][choice.winner], fused, experiment)
+        form = choose_form(winner, {split: said[choice.winner] for split, said in answers.items()}, fused, experiment)
         golden = pick_golden_photos(fused)
         with registered(winner, form, golden, fused, experiment) as made:
             uri = f"models:/{experiment.model}/{made.version}"

@@ -2,8 +2,9 @@
 
 The best of many looks better than it is, and the more so the more there are. The test split takes no part here, so the winner's test
 score needs no correction. What needs one is every statement about the others: that they cannot be told from the best, or that they are
-worse by less than a margin. Both come from the largest deviation over all candidates in each resample (a max-statistic bootstrap, which
-unlike Holm's method knows that candidates err on the same images), so that with 95 % certainty all of them hold at once.
+worse by less than a margin. Both come from the largest deviation over all candidates in each resample, each in standard deviations of its
+own (a max-statistic bootstrap, which unlike Holm's method knows that candidates err on the same images), so that with 95 % certainty all of
+them hold at once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from components.common.bootstrap import draw_weights
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
 from components.register.answers import Answers
-from components.register.statistics import SIGNIFICANCE, draw_scores
+from components.register.statistics import SIGNIFICANCE, TWO_SIDED, Difference, bonett_price, count_disagreements, draw_scores
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,9 @@ def choose_winner(candidates: dict[str, Answers], latencies: dict[str, float], r
     if not values:
         raise PawflowError(f"no candidate has a finite {recipe.select} on the validation split; candidates: {', '.join(candidates)}")
     best = max(values, key=values.__getitem__)
-    weights = draw_weights(first.groups, recipe.seed)
-    draws = {name: _score(finite[name], recipe, weights) for name in values}
-    behind = {name: values[best] - value for name, value in values.items()}
-    reach = _simultaneous_reach(draws, behind, best)
-    ties = tuple(name for name in values if name != best and behind[name] - reach <= 0)
-    within = tuple(name for name in values if name == best or behind[name] + reach <= recipe.select_margin)
+    behind = _measure_distances({name: finite[name] for name in values}, best, recipe)
+    ties = tuple(name for name, distance in behind.items() if distance.low <= 0)
+    within = tuple(name for name in values if name == best or behind[name].high <= recipe.select_margin)
     winner = best if recipe.select_policy == "best" else min(within, key=lambda name: latencies[name])
     reason = _explain(winner, best, abs(values[winner]), ties, within, len(first.rows), recipe)
     return Choice(winner, best, ties, within, len(first.rows), reason)
@@ -75,17 +73,37 @@ def _score(answers: Answers, recipe: Recipe, weights: np.ndarray[Any, np.dtype[n
     return draw_scores(recipe.select, answers.labels, answers.probabilities, weights)
 
 
-def _simultaneous_reach(draws: dict[str, Any], behind: dict[str, float], best: str) -> float:
-    """How far any candidate's distance to the best may be off, in 95 % of the resamples for all of them at once."""
-    others = [name for name in draws if name != best]
-    if not others:
-        return 0.0
-    deviations = np.stack([np.abs(draws[best] - draws[name] - behind[name]) for name in others])
-    return float(np.nanquantile(deviations.max(axis=0), 1 - SIGNIFICANCE))
+def _measure_distances(candidates: dict[str, Answers], best: str, recipe: Recipe) -> dict[str, Difference]:
+    """How far each of the others is behind the best, in intervals of which all hold at once in 95 % of the resamples.
+
+    Every deviation is counted in standard deviations of its own distance, so that one poor candidate does not widen the intervals of all.
+    As for the gate, that of a difference in accuracy is at least as wide as Bonett and Price's.
+    """
+    first = candidates[best]
+    images, weights = np.ones((1, len(first.rows))), draw_weights(first.groups, recipe.seed)
+    value, draws = (_score(first, recipe, drawn) for drawn in (images, weights))
+    others = {name: answers for name, answers in candidates.items() if name != best}
+    distances = {name: float((value - _score(answers, recipe, images))[0]) for name, answers in others.items()}
+    deviations = {name: draws - _score(answers, recipe, weights) - distances[name] for name, answers in others.items()}
+    spreads = {name: float(np.nanstd(found)) for name, found in deviations.items()}
+    # Where candidates never disagree, no resample deviates.
+    counted = [np.abs(deviations[name]) / spread for name, spread in spreads.items() if spread > 0]
+    reach = max(TWO_SIDED, float(np.nanquantile(np.stack(counted).max(axis=0), 1 - SIGNIFICANCE)) if counted else 0.0)
+    intervals = {}
+    for name, distance in distances.items():
+        low, high = distance - reach * spreads[name], distance + reach * spreads[name]
+        if recipe.select == "accuracy":
+            only = count_disagreements(first.labels, first.probabilities, others[name].probabilities)
+            wider = bonett_price(*only, len(first.rows), reach)
+            low, high = min(low, wider.low), max(high, wider.high)
+        intervals[name] = Difference(distance, low, high)
+    return intervals
 
 
 def _count_clean(answers: Answers, recipe: Recipe) -> Answers:
     """The images that the gate would judge by, if they are enough to choose by."""
+    if recipe.gate.confounding == "report":
+        return answers
     clean = answers.take(answers.rows["clean"].to_numpy(bool))
     return clean if len(clean.rows) >= recipe.gate.min_images else answers
 

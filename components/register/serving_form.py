@@ -1,14 +1,14 @@
 """Which network of a candidate serves: the float32 one, or the 8-bit one that it may carry.
 
-The 8-bit network serves only where it gives the same label on nearly every test image, is shown not to be worse, and is faster here and
-now. Else it is withheld, with the reason, and float32 serves.
+The 8-bit network serves only where it gives the same label on nearly every validation image, is shown not to be worse there, and is faster
+here and now. Else it is withheld, with the reason, and float32 serves. The test split takes no part in that, so it can judge what serves.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ from components.register.statistics import measure_gain
 from serving.images import read_photo
 from serving.predictor import INT8_FILE, MODEL_FILE, Predictor
 
-#: Share of the test images on which both networks must give the same label.
+#: Share of the validation images on which both networks must give the same label.
 SAME_LABELS = 0.995
 _NUM_TIMED = 30
 
@@ -37,7 +37,7 @@ class ServingForm:
         form: Its name.
         reason: Why this one.
         answers: Its answers on the test split.
-        same_labels: Share of labels that both networks agree on; None where there is one network.
+        same_labels: Share of the validation images on which both networks agree; None where there is one network.
     """
 
     form: Literal["float32", "int8"]
@@ -55,28 +55,25 @@ class ServingForm:
         return Predictor(folder, int8=self.form == "int8")
 
 
-def choose_form(candidate: Path, answers: Answers, dataset: Dataset, recipe: Recipe) -> ServingForm:
+def choose_form(candidate: Path, answers: Mapping[str, Answers], dataset: Dataset, recipe: Recipe) -> ServingForm:
     """Decide which network of a candidate serves.
 
     Args:
         candidate: Its folder.
-        answers: Of its float32 network on the test split.
-        dataset: Holds the test images.
+        answers: Of its float32 network, on `validation` and `test`.
+        dataset: Holds the images.
         recipe: The experiment; its gate's `metric` and `margin` say what not worse means.
     """
     if not (candidate / INT8_FILE).is_file():
-        return ServingForm("float32", "the candidate has no 8-bit network", answers)
-    images, photo = dataset.images("test"), next(dataset.originals())[1]
+        return ServingForm("float32", "the candidate has no 8-bit network", answers["test"])
     fast, exact = Predictor(candidate, int8=True), Predictor(candidate)
-    scores = map_on_all_cores(lambda row: fast.score(images[row]), range(len(images)))
-    stored = np.stack(list(track(scores, "asking the 8-bit network", total=len(images)))).astype(np.float64)
-    times = time_side_by_side([fast, exact], photo)
-    # The stored squares lie in the order of the manifest, as the answers do.
-    int8 = replace(answers, probabilities=stored / stored.sum(axis=1, keepdims=True))
-    same = float((stored.argmax(axis=1) == answers.probabilities.argmax(axis=1)).mean())
-    gain = measure_gain(recipe.gate.metric, answers.labels, int8.probabilities, answers.probabilities, answers.groups, recipe.seed)
-    measured = f"it gives the same label on {100 * same:.2f} % of {len(images)} test images, {recipe.gate.metric} {gain}, {times[0]:.1f} ms"
-    measured += f" instead of {times[1]:.1f} ms"
+    times = time_side_by_side([fast, exact], next(dataset.originals())[1])
+    known, rounded = answers["validation"], _ask(fast, answers, dataset, "validation")
+    pair = rounded.probabilities, known.probabilities
+    same = float((pair[0].argmax(axis=1) == pair[1].argmax(axis=1)).mean())
+    gain = measure_gain(recipe.gate.metric, known.labels, *pair, known.groups, recipe.seed)
+    measured = f"it gives the same label on {100 * same:.2f} % of {len(known.rows)} validation images, {recipe.gate.metric} {gain}, "
+    measured += f"{times[0]:.1f} ms instead of {times[1]:.1f} ms"
     problems = [
         problem
         for problem, holds in (
@@ -87,8 +84,16 @@ def choose_form(candidate: Path, answers: Answers, dataset: Dataset, recipe: Rec
         if not holds
     ]
     if problems:
-        return ServingForm("float32", f"int8 is withheld: {'; '.join(problems)} ({measured})", answers, same)
-    return ServingForm("int8", f"int8 serves: {measured}", int8, same)
+        return ServingForm("float32", f"int8 is withheld: {'; '.join(problems)} ({measured})", answers["test"], same)
+    return ServingForm("int8", f"int8 serves: {measured}", _ask(fast, answers, dataset, "test"), same)
+
+
+def _ask(predictor: Predictor, answers: Mapping[str, Answers], dataset: Dataset, split: str) -> Answers:
+    """What another network says of the images of a split; they are stored in the order of the answers."""
+    images = dataset.images(split)
+    scores = map_on_all_cores(lambda row: predictor.score(images[row]), range(len(images)))
+    found = np.stack(list(track(scores, f"asking the 8-bit network: {split}", total=len(images)))).astype(np.float64)
+    return replace(answers[split], probabilities=found / found.sum(axis=1, keepdims=True))
 
 
 def time_side_by_side(predictors: Sequence[Predictor], photo: bytes) -> list[float]:

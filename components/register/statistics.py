@@ -19,6 +19,8 @@ from components.common.recipe import LOWER_IS_BETTER, Metric
 
 #: How often chance alone may be taken for a difference.
 SIGNIFICANCE = 0.05
+#: Standard deviations to either side that chance does not exceed more often.
+TWO_SIDED = float(norm.ppf(1 - SIGNIFICANCE / 2))
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,18 @@ def count_disagreements(labels: Labels, challenger: Probabilities, champion: Pro
     return int((first & ~second).sum()), int((second & ~first).sum())
 
 
-def bonett_price(only_first: int, only_second: int, num_images: int) -> Difference:
-    """Difference of two paired proportions with its 95 % interval; "Adjusted Wald Confidence Interval" (2012), with Laplace's estimates."""
+def bonett_price(only_first: int, only_second: int, num_images: int, deviations: float = TWO_SIDED) -> Difference:
+    """Difference of two paired proportions with its interval; "Adjusted Wald Confidence Interval" (2012), with Laplace's estimates.
+
+    Args:
+        only_first: Images that only the first got right.
+        only_second: Likewise.
+        num_images: All.
+        deviations: Standard deviations that the interval reaches to either side; by default those of 95 %.
+    """
     first, second = (only_first + 1) / (num_images + 2), (only_second + 1) / (num_images + 2)
     middle = first - second
-    reach = float(norm.ppf(1 - SIGNIFICANCE / 2)) * math.sqrt((first + second - middle**2) / (num_images + 2))
+    reach = deviations * math.sqrt((first + second - middle**2) / (num_images + 2))
     return Difference((only_first - only_second) / num_images, middle - reach, middle + reach)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from components.common import registry, tracking
@@ -124,6 +125,48 @@ def test_the_rules_of_promotion(tags: dict[str, str], champion: str | None, obje
     objections = list_objections(tags, champion)
     assert (objection is None) == (not objections)
     assert objection is None or objection in "; ".join(objections)
+
+
+def test_rollback_never_returns_to_what_was_taken_away_or_deleted(add_version: Any) -> None:
+    for _ in range(4):
+        add_version()
+        call("promote")
+    call("promote", "2", "--force", "--reason", "on trial")
+    registry.delete_version("tiny", "3")
+    assert "version 4 is the champion again; version 2 was rolled back" in call("rollback")
+    assert registry.find_version("tiny", "previous") == "1"
+    assert "version 1 is the champion again; version 4 was rolled back" in call("rollback")
+    with pytest.raises(PawflowError, match="no previous champion to go back to"):
+        call("rollback")
+    # Who forces a version that was taken away takes it back into the fold.
+    call("promote", "2", "--force", "--reason", "better than nothing")
+    assert "rolled_back" not in registry.get_version("tiny", "2").tags
+
+
+@pytest.mark.parametrize("last", ["set_registered_model_tag", "previous", "champion"])
+def test_a_promotion_that_was_killed_is_completed_by_the_next_attempt(last: str, add_version: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        add_version()
+        call("promote")
+    version = add_version()
+
+    def die_after(write: Any, *names: str) -> Any:
+        def call_once(self: Any, *arguments: str) -> None:
+            write(self, *arguments)
+            if set(names) & set(arguments) or not names:
+                raise KeyboardInterrupt
+
+        return call_once
+
+    with monkeypatch.context() as killed:
+        method = last if last.startswith("set") else "set_registered_model_alias"
+        names = () if last.startswith("set") else (last,)
+        killed.setattr(MlflowClient, method, die_after(getattr(MlflowClient, method), *names))
+        with pytest.raises(KeyboardInterrupt):
+            registry.promote("tiny", version, "2", reason="verdict")
+    registry.promote("tiny", version, "2", reason="verdict")
+    assert [registry.find_version("tiny", alias) for alias in ("champion", "previous", "challenger")] == ["3", "2", None]
+    assert [event["version"] for event in call_json("history")] == ["1", "2", "3"]
 
 
 def test_rollback_with_nothing_to_go_back_to(add_version: Any) -> None:

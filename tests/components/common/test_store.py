@@ -114,6 +114,34 @@ def test_two_processes_do_the_work_once() -> None:
         process.join()
 
 
+def test_a_delivery_that_was_killed_is_no_artifact_and_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_several(folder: Path) -> Record:
+        for name in ("a.txt", "b.txt", "c.txt"):
+            (folder / name).write_text(name)
+        return Record()
+
+    entry, _ = produce("fuse", {}, write_several)
+    link = store.link_or_copy
+    for num_files in range(4):
+        copied: list[str] = []
+
+        def die(source: str, destination: str, copied: list[str] = copied, num_files: int = num_files) -> None:
+            if len(copied) == num_files:
+                raise KeyboardInterrupt
+            copied.append(destination)
+            link(source, destination)
+
+        with monkeypatch.context() as killed:
+            killed.setattr(store, "link_or_copy", die)
+            with pytest.raises(KeyboardInterrupt):
+                deliver(entry, tmp_path / "out")
+        with pytest.raises(PawflowError, match="not the output of a step"):
+            artifact_digest(tmp_path / "out")
+    deliver(entry, tmp_path / "out")
+    assert artifact_digest(tmp_path / "out") == artifact_digest(entry)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in entry.iterdir()}
+
+
 def test_delivery_replaces_an_artifact_and_nothing_else(tmp_path: Path) -> None:
     entry, _ = produce("fuse", {}, write)
     out = tmp_path / "out"

@@ -50,6 +50,8 @@ ROWS = [("cat", "yes", "probably not seen"), ("dog", "yes", "probably not seen")
         ([("cat", "yes", "probably seen"), ("dog", "yes", "probably seen")], {"unconfounded": "yes"}, "probably seen"),
         ([("cat", "no", "probably not seen"), ("dog", "no", "probably not seen")], {"imagenet": "probably not seen"}, "about sources"),
         ([("cat", "no", "probably not seen"), ("dog", "no", "probably seen")], {}, "about sources"),
+        # Two of three classes are not all.
+        ([("cat", "yes", "probably not seen"), ("fox", "yes", "probably not seen"), ("dog", "no", "probably seen")], {}, "about sources"),
     ],
 )
 def test_the_headline_is_about_the_cleanest_images_that_hold_every_class(

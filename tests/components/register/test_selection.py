@@ -49,6 +49,26 @@ def test_the_more_are_compared_the_more_it_takes(recipe: Recipe) -> None:
     assert "close" not in choose_winner(many, dict.fromkeys(many, 1.0), cheap).within_margin
 
 
+def test_agreement_on_a_handful_of_images_shows_nothing(recipe: Recipe) -> None:
+    cheap = recipe.model_copy(update={"select_policy": "cheapest_within_margin", "select_margin": 0.01})
+    few = {name: answers(2).take(np.arange(NUM) < 20) for name in ("large", "tiny")}
+    assert choose_winner(few, latencies(large=9, tiny=1), cheap).winner == "large"
+    many = {name: answers(2) for name in few}
+    assert choose_winner(many, latencies(large=9, tiny=1), cheap).winner == "tiny"
+
+
+def test_a_hopeless_candidate_does_not_blur_the_others(recipe: Recipe) -> None:
+    candidates = {"big": answers(10), "mid": answers(32)}
+    assert choose_winner(candidates, latencies(big=1, mid=1), recipe).ties == ()
+    assert choose_winner(candidates | {"poor": answers(170)}, latencies(big=1, mid=1, poor=1), recipe).ties == ()
+
+
+def test_where_confounding_is_only_reported_all_images_choose(recipe: Recipe) -> None:
+    sly, honest = answers(30, clean=100), answers(60, start=200, clean=100)
+    reported = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"confounding": "report"})})
+    assert choose_winner({"sly": sly, "honest": honest}, latencies(sly=1, honest=1), reported).winner == "sly"
+
+
 def test_images_that_give_their_class_away_do_not_choose(recipe: Recipe) -> None:
     """`sly` is best on all images, `honest` on those that count."""
     sly, honest = answers(30, clean=100), answers(60, start=200, clean=100)
