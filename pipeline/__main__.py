@@ -16,6 +16,7 @@ from rich.console import Console as Terminal
 from rich.markup import escape
 
 from components.common.cli import USER_ERROR
+from components.common.errors import PawflowError
 from components.common.mishaps import explain
 from components.common.progress import track
 from pipeline.catalog import find_recipe, list_recipes, summarise_recipe
@@ -91,7 +92,11 @@ def run(
 
     # Bound to the real standard output or error, of which the first is redirected while the pipeline runs.
     terminal = Terminal(file=sys.stderr if as_json else sys.stdout)
-    experiment = find_recipe(recipe, (*(overrides or ()), *shlex.split(more)), smoke=smoke)
+    try:
+        further = shlex.split(more)
+    except ValueError as error:
+        raise PawflowError(f"--set is {more!r}, which cannot be divided at spaces ({error}); close or escape the quote") from error
+    experiment = find_recipe(recipe, (*(overrides or ()), *further), smoke=smoke)
     finished = run_locally(experiment, terminal, containers=runner is Runner.DOCKER, quiet=quiet)
     show_summary(finished, experiment, terminal, quiet=quiet)
     if as_json:

@@ -42,7 +42,7 @@ def answer_photos(paths: Sequence[Path], predictor: Predictor) -> Iterator[Answe
     """Answer every photo in `paths`: photos, folders of them, or zip and tar archives.
 
     Raises:
-        PawflowError: An archive is damaged or refused.
+        PawflowError: An archive cannot be opened or is refused.
     """
 
     def answer(photo: Photo) -> Answered:
@@ -65,9 +65,16 @@ def _list_photos(paths: Iterable[Path]) -> Iterator[Photo]:
             with open_archive(path) as archive:
                 for name in archive.sizes:
                     # Read here, since an archive hands out one stream at a time.
-                    yield name, partial(bytes, read_file(archive, name))
+                    try:
+                        yield name, partial(bytes, read_file(archive, name))
+                    except PawflowError as error:
+                        yield name, partial(_raise, error)
         else:
             yield str(path), path.read_bytes
+
+
+def _raise(error: PawflowError) -> bytes:
+    raise error
 
 
 def write_submission(answered: Iterable[Answered], classes: Sequence[str], path: Path) -> Iterator[Answered]:

@@ -139,5 +139,7 @@ def read_profile(path: Path) -> Profile:
     try:
         return Profile.model_validate(content)
     except ValidationError as error:
-        problems = "\n".join(f"  {'.'.join(map(str, one['loc'])) or 'profile'}: {one['msg']}" for one in error.errors())
+        problems = "\n".join(
+            f"  {'.'.join(map(str, one['loc'])) or 'profile'}: {one['msg']} (got {one['input']!r})" for one in error.errors()
+        )
         raise PawflowError(f"profile {path} does not fit its format (fields: {', '.join(Profile.model_fields)}):\n{problems}") from error

@@ -137,7 +137,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to RGB; transparent pixels become white, as on a page, and 16-bit greys keep their contrast."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         grey = np.array(image, dtype=np.float32)
-        grey /= 65535.0 if grey.max() > 255 else 255.0
+        # Floats are by custom from 0 to 1, but some are levels.
+        brightest = grey.max()
+        grey /= 65535.0 if brightest > 255 else 1.0 if image.mode == "F" and brightest <= 1 else 255.0
         np.clip(grey, 0, 1, out=grey)
         grey *= 255
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")

@@ -6,6 +6,7 @@ printed, stored in a table and used on any system.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def check_name(name: str, archive: str) -> None:
     raise refuse(archive, f"the name of its member {show(name)} {problem}", "rename the file and pack it again")
 
 
+def _walk(folder: Path) -> Iterator[Path]:
+    """Everything below a folder; one that cannot be read is an error, where `rglob` would pass it over."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, folders, files in os.walk(folder, onerror=fail):
+        yield from (Path(parent, name) for name in (*folders, *files))
+
+
 def list_folder(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield name and path of every file below a folder, sorted, following links only where they stay inside.
 
@@ -52,11 +63,14 @@ def list_folder(folder: Path) -> Iterator[tuple[str, Path]]:
         PawflowError: A link leads out of the folder or to another folder, or something is neither file nor folder.
     """
     root = folder.resolve()
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_walk(folder)):
         name = path.relative_to(folder).as_posix()
         check_name(name, folder.name)
         if path.is_symlink():
-            target = path.resolve()
+            try:
+                target = path.resolve()
+            except RuntimeError as error:
+                raise refuse(folder.name, f"{show(name)} is a link that leads to itself", "take it out of the folder") from error
             if not (target.is_relative_to(root) and target.is_file()):
                 finding = f"{show(name)} is a link to {show(str(target))}"
                 raise refuse(folder.name, finding, "only links to files inside the folder are followed; copy what it points to")

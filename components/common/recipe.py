@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from components.common.candidate import Candidate, Strict, expand_grid, modes_of
 from components.common.errors import PawflowError, list_known
-from components.common.yaml_text import Loader, parse_mapping, read_file
+from components.common.yaml_text import parse, parse_mapping, read_file
 
 Metric = Literal[
     "accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier", "calibration_error"
@@ -27,6 +26,17 @@ Weights = Literal["none", "class", "source"]
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error"})
 
 
+def _expand(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{error}; write the path out") from error
+
+
+#: A path in which `~` is the user's home, as on a command line.
+UserPath = Annotated[Path, AfterValidator(_expand)]
+
+
 class Place(Strict):
     """Where an archive can be had; which of the fields a provider needs, components/download/sources says."""
 
@@ -35,8 +45,14 @@ class Place(Strict):
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="of the archive; `http` needs it, `s3` checks it")
     endpoint: str | None = Field(default=None, description="`s3`: address of the service; by default AWS_ENDPOINT_URL_S3, else Amazon's")
     competition: str | None = Field(default=None, description="`kaggle`: its name in the address; by default the source's name")
-    path: Path | None = Field(default=None, description="`folder`: of the images")
+    path: UserPath | None = Field(default=None, description="`folder`: of the images")
     num_images: int = Field(default=600, ge=24, description="`sample`: drawings to make")
+
+    @model_validator(mode="after")
+    def _draws_only_what_is_drawn(self) -> Place:
+        if self.provider != "sample" and self.num_images != type(self).model_fields["num_images"].default:
+            raise ValueError(f"num_images is {self.num_images}, but {self.provider} draws none; to use fewer images, set sources.limit")
+        return self
 
 
 class Source(Place):
@@ -51,11 +67,12 @@ class Source(Place):
 class Sources(Strict):
     """Where images come from."""
 
-    root: Path | None = Field(
+    root: UserPath | None = Field(
         default=None, description="folder that holds <name>.zip (or .tar.gz, or a folder) for every source; replaces the providers"
     )
     limit: int | None = Field(default=None, ge=24, description="use at most this many images of each source, chosen by hash")
-    previous: Path | None = Field(default=None, description="folder of an earlier dataset, whose images keep their splits")
+    fewest_per_class: int = Field(default=1, ge=1, description="images of a class that `limit` leaves, even if that is more in all")
+    previous: UserPath | None = Field(default=None, description="folder of an earlier dataset, whose images keep their splits")
     archives: tuple[Source, ...] = Field(min_length=1, description="the sources; their images are fused into one dataset")
 
     @model_validator(mode="after")
@@ -143,7 +160,7 @@ class Recipe(Strict):
     image_size: int = Field(default=224, ge=32, le=512, description="pixels; images become a square of this side")
     resize: Literal["squeeze", "pad", "centre_crop"] = Field(default="squeeze", description="how; serving does the same")
     sources: Sources = Field(description="where images come from")
-    decisions: Path | None = Field(default=None, description="decisions.yaml: single images to keep, drop or relabel")
+    decisions: UserPath | None = Field(default=None, description="decisions.yaml: single images to keep, drop or relabel")
     split: Split = Field(default=Split(), description="shares of validation and test")
     balance: Literal["none", "undersample", "sources"] = Field(
         default="none", description="of the classes, in the training split only; `sources`: within each source"
@@ -213,6 +230,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     path, equals, value = override.partition("=")
     if not equals or not path:
         raise PawflowError(f"override {override!r} is not of the form key=value; an example: image_size=160")
+    new = parse(value, origin=f"the value of override {override!r}")
     *parents, last = path.split(".")
     target: Any = values
     way: list[str] = []
@@ -220,11 +238,11 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         for parent in parents:
             target = target[int(parent)] if isinstance(target, list) else target.setdefault(parent, {})
             way.append(parent)
-        target[int(last) if isinstance(target, list) else last] = yaml.load(value, Loader)  # noqa: S506
+        target[int(last) if isinstance(target, list) else last] = new
     except IndexError as error:
         there = f"there are {len(target)}, 0 to {len(target) - 1}" if target else "there are none"
         raise PawflowError(f"override {override!r} names no entry of {'.'.join(way)}: {there}") from error
-    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise PawflowError(f"override {override!r} names no field of the recipe; an example: candidates.0.epochs=3") from error
 
 
@@ -270,12 +288,17 @@ def _shrink(recipe: Recipe) -> Recipe:
             "candidates": candidates,
             # Every architecture takes images of this size.
             "image_size": min(recipe.image_size, 80),
-            # Enough that each of ten classes has some images in every split.
+            # Enough that each class has some images in every split.
             "split": Split(validation=max(recipe.split.validation, 0.2), test=max(recipe.split.test, 0.2)),
             "sources": recipe.sources.model_copy(
                 update={
                     "limit": min(recipe.sources.limit or 360, 360),
-                    "archives": tuple(s.model_copy(update={"num_images": min(s.num_images, 120)}) for s in recipe.sources.archives),
+                    # With fewer, some class of a hundred would have no image in some split.
+                    "fewest_per_class": 40,
+                    "archives": tuple(
+                        source.model_copy(update={"num_images": min(source.num_images, 120)}) if source.provider == "sample" else source
+                        for source in recipe.sources.archives
+                    ),
                 }
             ),
             # A model that has hardly been trained must never take the place of one that has.

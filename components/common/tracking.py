@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -37,6 +38,7 @@ _CLOCK_ERROR = 2.0
 #: MLflow refuses longer parameter values.
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 4000
+_LONGEST_NAME = 250
 
 
 def _choose_experiment(recipe: Recipe) -> None:
@@ -219,7 +221,7 @@ def log_record(step: str, record: Record, folder: Path, *, reused: bool) -> None
 
     mlflow.set_tags({"pawflow.reused": str(reused).lower(), **record.tags})
     mlflow.log_params({f"{step}.{name}": str(value)[:_LONGEST_PARAM] for name, value in record.params.items()})
-    mlflow.log_metrics(record.metrics)
+    mlflow.log_metrics(_name_plainly(record.metrics))
     _complete_curves(record.curves)
     for figure in record.figures:
         path = folder / figure
@@ -227,6 +229,11 @@ def log_record(step: str, record: Record, folder: Path, *, reused: bool) -> None
             mlflow.log_artifacts(str(path), figure)
         else:
             mlflow.log_artifact(str(path), str(Path(figure).parent) if Path(figure).parent.name else None)
+
+
+def _name_plainly(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics under names that MLflow takes, whatever classes and breeds are called."""
+    return {re.sub(r"[^\w.: -]", "_", name.replace("%", "percent"))[:_LONGEST_NAME]: value for name, value in metrics.items()}
 
 
 def log_epoch(number: int, values: dict[str, float]) -> None:
@@ -273,7 +280,7 @@ def add_metrics_to_linked_run(folder: Path, metrics: dict[str, float]) -> None:
     import mlflow
 
     if (folder / _LINK).is_file():
-        mlflow.log_metrics(metrics, run_id=json.loads((folder / _LINK).read_text())["run_id"])
+        mlflow.log_metrics(_name_plainly(metrics), run_id=json.loads((folder / _LINK).read_text())["run_id"])
 
 
 def log_dataset(name: str, origin: str, digest: str, context: str) -> None:

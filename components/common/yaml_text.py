@@ -1,7 +1,7 @@
 """Recipes, profiles and decisions as people write them: YAML files, read with an error that says what to put right.
 
-In: a file, or its text. Out: what it says, of which nothing is dropped or read otherwise than meant: 1e-3 is a number, and no key
-occurs twice.
+In: a file, or its text. Out: what it says, of which nothing is dropped or read otherwise than meant: 1e-3 is a number, yes and no are
+words, and no key occurs twice.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ import yaml
 
 from components.common.errors import PawflowError
 
+_TRUTH = "tag:yaml.org,2002:bool"
 _IN_WORDS: dict[type, str] = {type(None): "nothing", str: "nothing but a text", list: "a list", bool: "a single value"}
 
 
 class Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as everywhere but in YAML 1.1, which demands 1.0e-3; a key that occurs twice is an error."""
+    """YAML in which 1e-3 is a number, and yes is none of the names of `true`, as everywhere but in YAML 1.1; no key may occur twice."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (the parent's, without those of YAML 1.1 for truth)
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TRUTH]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node] | None) -> yaml.MappingNode:
         """As the parent's, which lets the last of two values win without a word."""
@@ -31,6 +37,7 @@ class Loader(yaml.SafeLoader):
         return node
 
 
+Loader.add_implicit_resolver(_TRUTH, re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
 
 
@@ -55,7 +62,8 @@ def parse(text: str, *, origin: str) -> Any:
     """
     try:
         return yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
+        # Of a date that the calendar does not have, a ValueError.
         raise PawflowError(f"{origin} is not valid YAML: {error}") from error
 
 

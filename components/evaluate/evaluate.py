@@ -181,16 +181,11 @@ def flatten(result: dict[str, Any], *, brief: bool = False) -> dict[str, float]:
         slices = ((column, value, found) for column, part in result["slices"].items() for value, found in part.items())
         metrics |= {f"test.{column}.{value}.accuracy": found["value"] for column, value, found in slices if "value" in found}
     if "robustness" in result:
-        metrics |= {f"robustness.{_plain(name)}": found["value"] for name, found in result["robustness"].items()}
+        metrics |= {f"robustness.{name}": found["value"] for name, found in result["robustness"].items()}
         metrics |= {f"strangers.{name}.not_sure": found["not_sure"] for name, found in result["strangers"].items()}
         metrics["explanations.masking"] = result["explanations"]["masking"]["share"]
         metrics["explanations.randomised"] = result["explanations"]["randomised"]["rank_correlation"]
     return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
-
-
-def _plain(name: str) -> str:
-    """A name that MLflow takes."""
-    return name.replace("%", "percent")
 
 
 def _tabulate(answers: dict[str, dict[str, Answers]], exam: Exam) -> pd.DataFrame:

@@ -96,6 +96,9 @@ def audit(dataset: Dataset, seed: int) -> dict[str, object]:
         numbers, classes = pd.factorize(rows.loc[chosen, target], sort=True)
         if len(classes) > 1 and np.bincount(numbers).min() >= _FEWEST_IMAGES:
             folds = _fold(numbers, rows.loc[chosen, "group"], seed)
+            # Where few groups hold all images of a class, those who are to learn it may never see it.
+            if any(len(np.unique(numbers[train])) < len(classes) for train, _ in folds):
+                continue
             for kind, table in features.items():
                 probes[name.format(kind)] = answer = _probe(table[chosen].to_numpy(np.float32), numbers, folds, seed)
                 if name.format(kind) == "class_from_file" and _tells(answer):

@@ -22,11 +22,14 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from components.common.errors import PawflowError
+from components.common.progress import say
 from components.common.yaml_text import parse, read_file
 
 SUSPECTS = Path(__file__).with_name("known_suspects.csv")
 _SUSPECT_LAYOUT = "dogs_vs_cats"
 _NUM_LISTED = 5
+#: Status of images on which a decision, or a later one, has an effect.
+_DECIDABLE = ("used", "dropped")
 
 
 class Decision(BaseModel):
@@ -83,9 +86,12 @@ def apply_decisions(manifest: pd.DataFrame, decisions: list[Decision]) -> list[d
             f"ids look like {manifest['id'].iloc[0]}"
         )
     known = sorted(manifest.loc[manifest["status"] == "used", "label"].unique())
+    idle = sum(not manifest.loc[found, "status"].isin(_DECIDABLE).any() for found in rows)
+    if idle:
+        say(f"{idle} of {len(decisions)} decisions change nothing: their images are not used, for a reason that the manifest gives")
     applied: dict[str, dict[str, object]] = {}
     for decision, found in zip(decisions, rows, strict=True):
-        usable = found[manifest.loc[found, "status"].isin(["used", "dropped"])]
+        usable = found[manifest.loc[found, "status"].isin(_DECIDABLE)]
         for identifier, label in manifest.loc[usable, ["id", "label"]].itertuples(index=False):
             before = applied.get(identifier, {}).get("label_before", label)
             told = {"id": identifier, "action": decision.action, "label_before": before, "label": decision.label or label}
@@ -129,7 +135,21 @@ def report_decisions(manifest: pd.DataFrame, decisions: list[Decision], layouts:
 
 
 def _find(manifest: pd.DataFrame, decisions: list[Decision]) -> list[pd.Index]:
-    """The rows that each decision speaks of; none where it names nothing that is there."""
+    """The rows that each decision speaks of; none where it names nothing that is there.
+
+    Who decides on an image decides on its exact copies too, so that none moves up into its place: a new label is that of all of them, and
+    with an image go those of its label.
+    """
     by_id, by_content = manifest.groupby("id").groups, manifest.groupby("sha256").groups
-    nothing = manifest.index[:0]
-    return [by_id.get(item.id, nothing) if item.id is not None else by_content.get(item.sha256, nothing) for item in decisions]
+
+    def find(decision: Decision) -> pd.Index:
+        found = by_content.get(decision.sha256) if decision.id is None else by_id.get(decision.id)
+        if found is None:
+            return manifest.index[:0]
+        copies = by_content.get(manifest.at[found[0], "sha256"], found)
+        if decision.id is None or decision.action == "relabel":
+            return copies
+        same = copies[manifest.loc[copies, "label"] == manifest.at[found[0], "label"]]
+        return same if decision.action == "drop" and len(same) else found
+
+    return [find(decision) for decision in decisions]

@@ -37,6 +37,7 @@ Decoded: TypeAlias = tuple[Entry, Row, Pixels | None]
 _COLUMNS = MANIFEST_COLUMNS | METADATA_COLUMNS
 #: Rows that are held as dictionaries, which take ten times the memory of a table.
 _ROWS_PER_TABLE = 4096
+_LONGEST_CLASS, _NUM_LISTED = 100, 20
 #: A lot of work for a thread: enough images to be worth handing over, not so many bytes that memory would notice.
 _IMAGES_PER_LOT, _BYTES_PER_LOT = 32, 1 << 20
 
@@ -80,9 +81,12 @@ def _read_archive(
     archive: Archive, recipe: Recipe, placement: Placement, writers: dict[str, ImageWriter], originals: zipfile.ZipFile
 ) -> Iterator[Row]:
     source = archive.source
-    entries = track(read_entries(source.layout, archive.path, recipe.sources.limit), f"decoding {source.name}")
+    limits = recipe.sources.limit, recipe.sources.fewest_per_class, source.labels
+    entries = track(read_entries(source.layout, archive.path, *limits), f"decoding {source.name}")
+    labels: set[str | None] = set()
     for lot in map_on_all_cores(lambda lot: _decode(lot, recipe), _divide(entries)):
         for entry, row, pixels in lot:
+            labels.add(entry.label)
             image: Row = {"id": f"{source.name}/{entry.path}", "source": source.name, "path": entry.path, "breed": entry.breed}
             image |= {"unconfounded": False} | row | _judge(entry, row, source)
             if image["status"] == "used" and pixels is not None and entry.data is not None:
@@ -92,6 +96,13 @@ def _read_archive(
                 if split == "test":
                     originals.writestr(zipfile.ZipInfo(str(image["id"])), entry.data)
             yield image
+    unknown = set(source.labels or ()) - labels
+    if unknown:
+        known = ", ".join(sorted(label for label in labels if label is not None)[:_NUM_LISTED])
+        raise PawflowError(
+            f"`labels` of source {source.name!r} names {', '.join(sorted(unknown))}, which no file of it has; correct or remove that. "
+            f"Its labels: {known or 'none'}"
+        )
 
 
 def _divide(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -138,4 +149,9 @@ def _judge(entry: Entry, row: Row, source: Source) -> Row:
     label = entry.label if source.labels is None else source.labels.get(entry.label)
     if label is None:
         return {"label": None, "status": "excluded", "reason": f"the recipe does not use the label {entry.label!r} of {source.name}"}
+    if len(label) > _LONGEST_CLASS or not label.strip(" .") or not label.isprintable() or set(label) & set("/\\"):
+        raise PawflowError(
+            f"{source.name}/{entry.path} is of the class {label!r}; a class names folders and metrics, so it has 1 to {_LONGEST_CLASS} "
+            "characters, none of them / or \\ or invisible: rename it, or give it another name under `labels` of the source"
+        )
     return {"label": label}

@@ -35,6 +35,9 @@ from components.fuse.splitting import undersample
 
 __all__ = ["Archive", "fuse"]
 
+#: Named while a run goes on; the report has all.
+_MOST_CLASSES = 12
+
 
 def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
     """Write the dataset of a recipe into `folder`.
@@ -184,6 +187,9 @@ def _make_record(manifest: pd.DataFrame, report: dict[str, object], figures: lis
     counts = manifest["status"].value_counts()
     per_split = manifest["split"].value_counts()
     say(f"{len(manifest)} files: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    placed = manifest.loc[manifest["split"].notna(), "label"].value_counts()
+    more = f" and {len(placed) - _MOST_CLASSES} more" if len(placed) > _MOST_CLASSES else ""
+    say("classes: " + ", ".join(f"{label} {count}" for label, count in placed.head(_MOST_CLASSES).items()) + more)
     say("splits: " + ", ".join(f"{per_split[split]} {split}" for split in SPLITS) + "; no breed, group or content crosses")
     metrics = {f"files.{status}": float(count) for status, count in counts.items()}
     metrics |= {f"images.{split}": float(count) for split, count in per_split.items()} | audited

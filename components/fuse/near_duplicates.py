@@ -40,7 +40,8 @@ _LARGEST_BUCKET = 1024
 #: Of many images with one hash (blank ones, say), each is compared with the first and with this many of its neighbours.
 _WINDOW = 32
 _PAIRS_AT_ONCE = 1 << 20
-_VERIFIED_AT_ONCE = 512
+_SIGNATURE_SIDE = 16
+_READ_AT_ONCE, _COMPARED_AT_ONCE = 512, 1 << 14
 #: A blank image has no contrast to scale to; noise below this many grey levels stays noise.
 _LEAST_CONTRAST = 4.0
 
@@ -117,17 +118,24 @@ def find_close_hashes(distinct: Hashes) -> tuple[Rows, int]:
 
 def compare(pairs: Rows, read: Callable[[Rows], Pixels]) -> NDArray[np.float32]:
     """Difference of each pair of images in `pairs`, shape (n, 2): 0 for the same picture, about 1.1 for unrelated ones."""
-    differences = [np.empty(0, np.float32)]
-    for start in range(0, len(pairs), _VERIFIED_AT_ONCE):
-        rows, place = np.unique(pairs[start : start + _VERIFIED_AT_ONCE], return_inverse=True)
-        signatures = np.stack([describe(pixels) for pixels in read(rows)])[place.reshape(-1, 2)]
-        differences.append(np.abs(signatures[:, 0] - signatures[:, 1]).mean(axis=1))
-    return np.concatenate(differences)
+    rows, place = np.unique(pairs, return_inverse=True)
+    place = place.reshape(-1, 2)
+    # Of each image once, however many others it resembles: 1 kB.
+    signatures = np.empty((len(rows), _SIGNATURE_SIDE**2), np.float32)
+    for start in range(0, len(rows), _READ_AT_ONCE):
+        part = slice(start, start + _READ_AT_ONCE)
+        signatures[part] = [describe(pixels) for pixels in read(rows[part])]
+    differences = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), _COMPARED_AT_ONCE):
+        part = slice(start, start + _COMPARED_AT_ONCE)
+        one, other = signatures[place[part, 0]], signatures[place[part, 1]]
+        differences[part] = np.abs(one - other).mean(axis=1)
+    return differences
 
 
 def describe(pixels: Pixels) -> NDArray[np.float32]:
     """The picture without its size, colour, brightness and contrast: 16 x 16 grey levels, standardised, shape (256,)."""
-    small = Image.fromarray(pixels).convert("L").resize((16, 16), Image.Resampling.BOX)
+    small = Image.fromarray(pixels).convert("L").resize((_SIGNATURE_SIDE, _SIGNATURE_SIDE), Image.Resampling.BOX)
     grey = np.asarray(small, np.float32).ravel()
     grey = grey - grey.mean()
     return np.asarray(grey / max(float(grey.std()), _LEAST_CONTRAST), np.float32)

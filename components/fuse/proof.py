@@ -97,9 +97,13 @@ def _find_crossing(hashes: Hashes, splits: NDArray[np.int8]) -> tuple[Rows, int]
             (left, left_split), (right, right_split) = kinds[pairs[:, 0]].T, kinds[pairs[:, 1]].T
             found.append(pairs[(left_split != right_split) & (np.bitwise_count(left ^ right) <= RADIUS)])
     close = np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
-    members = pd.Series(np.arange(len(hashes))).groupby(kind_of).agg(list)
-    crossing = [pair for one, other in close for pair in itertools.product(members[one], members[other])]
-    return np.array(crossing, np.int64).reshape(-1, 2), num_examined
+    order, sizes = np.argsort(kind_of, kind="stable"), np.bincount(kind_of, minlength=len(kinds))
+    starts = np.cumsum(sizes) - sizes
+    # Every member of the one kind with every member of the other.
+    repeats = sizes[close[:, 0]] * sizes[close[:, 1]]
+    number = np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    one, other = np.repeat(close, repeats, axis=0).T
+    return np.column_stack([order[starts[one] + number // sizes[other]], order[starts[other] + number % sizes[other]]]), num_examined
 
 
 def _pair_equal(keys: Hashes) -> Iterator[Rows]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from components.common import archives
 from pipeline.predicting import Answered, answer_photos, write_submission
 from serving.predictor import Predictor
 from tests.conftest import write_mean_model
@@ -22,6 +23,17 @@ def test_photos_of_files_folders_and_archives_are_answered_in_order(tmp_path: Pa
     assert [one.answer and one.answer["label"] for one in found] == ["cat", "dog", None, None]
     assert "not an image" in found[2].error
     assert found[3].error == "there is no such photo, folder or archive"
+
+
+def test_a_file_too_large_to_be_a_photo_costs_no_other_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 1000)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, data in (("1.png", draw(0)), ("2.mp4", bytes(1001)), ("3.png", draw(255))):
+        (folder / name).write_bytes(data)
+    found = list(answer_photos([folder], Predictor(write_mean_model(tmp_path / "model", 8, weight=4.0))))
+    assert [one.answer and one.answer["label"] for one in found] == ["cat", None, "dog"]
+    assert "at most 1,000" in found[1].error
 
 
 @pytest.mark.parametrize(("classes", "written"), [(("cat", "dog"), "1"), (("cat", "dog", "fox"), "dog")])

@@ -50,6 +50,15 @@ def test_every_pixel_format_becomes_rgb(mode: str, file_format: str) -> None:
     assert photo.pixels[-2:].mean() > photo.pixels[:2].mean() + 150
 
 
+@pytest.mark.parametrize("brightest", [1.0, 255.0])
+def test_floats_are_levels_or_shares(brightest: float) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.linspace(0, brightest, 64 * 64, dtype=np.float32).reshape(64, 64)).save(stream, "TIFF")
+    pixels = read_photo(stream.getvalue(), 32).pixels
+    assert pixels[0].max() < 10
+    assert pixels[-1].min() > 245
+
+
 @pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (1, 1)), (6, (0, 1)), (8, (1, 0))])
 def test_exif_orientation_is_applied(orientation: int, corner: tuple[int, int]) -> None:
     exif = Image.Exif()

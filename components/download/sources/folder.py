@@ -5,6 +5,8 @@ What lies in it is for the layout to say: a folder for each class (`class_folder
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from components.common.errors import PawflowError
@@ -27,8 +29,9 @@ def fetch(request: Request, folder: Path) -> Provenance:
 
 def identify_folder(images: Path) -> dict[str, object]:
     """Digest of all names and contents below a folder."""
-    files = track(list_folder(images), f"reading {images.name}", unit="file")
-    return {"content": hash_values([(name, hash_file(path)) for name, path in files])}
+    with _unchanged(images):
+        files = track(list_folder(images), f"reading {images.name}", unit="file")
+        return {"content": hash_values([(name, hash_file(path)) for name, path in files])}
 
 
 def pack_folder(images: Path, name: str, folder: Path) -> Provenance:
@@ -40,8 +43,24 @@ def pack_folder(images: Path, name: str, folder: Path) -> Provenance:
     files = list(list_folder(images))
     if not files:
         raise PawflowError(f"{images} holds no files; expected a folder of images for each class, or a table beside the images")
-    pack(files, folder / f"{name}.zip")
+    before = identify_folder(images)
+    with _unchanged(images):
+        pack(files, folder / f"{name}.zip")
+    if identify_folder(images) != before:
+        raise _changed(images)
     return Provenance(f"{name}.zip", origin=str(images), terms="as agreed with whoever provided the images")
+
+
+@contextmanager
+def _unchanged(images: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _changed(images) from error
+
+
+def _changed(images: Path) -> PawflowError:
+    return PawflowError(f"{images} changed while it was read; run again once nothing is written there")
 
 
 def _find(request: Request) -> Path:

@@ -26,8 +26,16 @@ _KNOWN = {
 
 def identify(request: Request) -> dict[str, object]:
     """The archive's SHA-256."""
-    archive = _find(request)
-    return identify_folder(archive) if archive.is_dir() else {"sha256": hash_file(archive)}
+    archive, expected = _find(request), request.source.sha256
+    if archive.is_dir():
+        return identify_folder(archive)
+    found = hash_file(archive)
+    if expected and found != expected:
+        raise PawflowError(
+            f"{archive} has the SHA-256 {found}, and the recipe expects {expected} of source {request.source.name!r}; "
+            "fetch it again, or correct the recipe"
+        )
+    return {"sha256": found}
 
 
 def fetch(request: Request, folder: Path) -> Provenance:

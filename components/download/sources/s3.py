@@ -17,6 +17,7 @@ from typing import Any
 
 import boto3
 import tenacity
+from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError, NoCredentialsError
@@ -94,7 +95,10 @@ def _endpoint(source: Source) -> str | None:
 def _client(source: Source) -> Any:
     retries = {"mode": "standard", "max_attempts": 5}
     config = Config(retries=retries, connect_timeout=10, read_timeout=60, max_pool_connections=2 * PARALLEL)
-    return boto3.session.Session().client("s3", endpoint_url=_endpoint(source), config=config)
+    try:
+        return boto3.session.Session().client("s3", endpoint_url=_endpoint(source), config=config)
+    except ValueError as error:
+        raise PawflowError(f"source {source.name!r}: {error}; expected an endpoint such as https://s3.example.org") from error
 
 
 def _split(source: Source) -> tuple[str, str]:
@@ -201,5 +205,5 @@ def _explained(source: Source) -> Iterator[None]:
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
         raise PawflowError(f"{where} is not to be had ({code}): {_REFUSALS.get(code, 'the service says ' + str(error))}") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, Boto3Error) as error:
         raise PawflowError(f"{where} does not answer ({error}); check the endpoint and the connection, then run again") from error

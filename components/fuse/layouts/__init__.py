@@ -8,7 +8,7 @@ with the archive. Adding a layout is one module and a row in `LAYOUTS`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,13 +54,17 @@ LAYOUTS: dict[str, Reader] = {
 }
 
 
-def read_entries(layout: str, archive: Path, limit: int | None = None) -> Iterator[Entry]:
+def read_entries(
+    layout: str, archive: Path, limit: int | None = None, fewest: int = 1, used: Container[str] | None = None
+) -> Iterator[Entry]:
     """Yield every file of an archive, with its bytes unless there are none or the limit leaves it out.
 
     Args:
         layout: A key of `LAYOUTS`.
         archive: A zip file, a tar file or a folder.
         limit: Most files to read, all of them labelled.
+        fewest: Files of each label to read even so.
+        used: Labels that are used; by default all.
 
     Raises:
         PawflowError: The layout is unknown, or the archive is damaged, refused or of another layout.
@@ -70,7 +74,7 @@ def read_entries(layout: str, archive: Path, limit: int | None = None) -> Iterat
     with open_archive(archive) as opened:
         chosen: set[str] | None = None
         if limit is not None:
-            chosen = choose_within_limit(LAYOUTS[layout](opened), limit)
+            chosen = choose_within_limit(LAYOUTS[layout](opened), limit, fewest, used)
         with closing(LAYOUTS[layout](opened)) as items:  # type: ignore[type-var]
             for item in items:
                 yield _read(item, "" if chosen is None or item.path in chosen else f"sources.limit is {limit}")
@@ -89,10 +93,12 @@ def _read(item: Item, beyond_limit: str) -> Entry:
     return Entry(item.path, data, item.label, item.breed, item.group, status, reason)
 
 
-def choose_within_limit(items: Iterable[Item], limit: int) -> set[str]:
-    """Paths of the labelled files that hash lowest, as many of each label, `limit` in all at most."""
-    labels = {item.path: item.label for item in items if item.label is not None and item.read is not None}
-    share = limit // (len(set(labels.values())) or 1)
+def choose_within_limit(items: Iterable[Item], limit: int, fewest: int = 1, used: Container[str] | None = None) -> set[str]:
+    """Paths of the labelled files that hash lowest, as many of each label, `limit` in all at most or `fewest` of each."""
+    labels = {
+        item.path: item.label for item in items if item.label is not None and item.read is not None and (used is None or item.label in used)
+    }
+    share = max(limit // (len(set(labels.values())) or 1), fewest)
     taken: dict[str, int] = {}
     chosen = set()
     for path in sorted(labels, key=lambda path: hashlib.sha256(path.encode()).digest()):

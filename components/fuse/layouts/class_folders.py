@@ -1,7 +1,8 @@
-"""A folder for each class: `cat/anything.jpg`, `dog/deeper/anything.png`. The top-level folder's name is the label.
+"""A folder for each class: `cat/anything.jpg`, `dog/deeper/anything.png`. The folder's name is the label.
 
-When one folder stands around all the others, as it does after zipping a folder, that one is stepped into. Files beside the class folders
-are unlabelled.
+What stands around the class folders is stepped over: one folder around all the others, as there is after zipping a folder, and the parts of
+a split that somebody has made (`train`, `val`, `test`), whose classes are joined, since the images are split anew. Files beside the class
+folders, and whatever is in a hidden folder, are unlabelled.
 """
 
 from __future__ import annotations
@@ -14,26 +15,46 @@ from components.fuse.layouts.item import Item, find_item
 
 #: Where macOS puts the resource forks of what it packs: a shadow of every file, and no class.
 _SHADOWS = "__MACOSX"
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+#: Endings of files that people and systems lay beside folders of images.
+_NO_IMAGES = (".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".db", ".ini")
 
 
 def read(archive: Archive) -> Iterator[Item]:
     """Yield every file, labelled by its folder.
 
     Raises:
-        PawflowError: No file lies in a folder.
+        PawflowError: No file lies in the folder of a class.
     """
     paths = {name: name.split("/") for name in archive.sizes}
-    depth = _find_depth([parts for parts in paths.values() if parts[0] != _SHADOWS])
-    if all(len(parts) <= depth + 1 for parts in paths.values()):
+    visible = [parts for parts in paths.values() if not _is_hidden(parts)]
+    depth = _find_depth(visible)
+    classes = _list_folders(visible, depth)
+    if not classes or (len(classes) > 1 and _are_splits(classes)):
         raise PawflowError(
             f"{archive.name} holds {list_some(archive.sizes)}; expected a folder for each class, such as cat/1.jpg and dog/1.jpg"
         )
     for name, parts in paths.items():
-        labelled = len(parts) > depth + 1 and parts[0] != _SHADOWS
+        labelled = len(parts) > depth + 1 and not _is_hidden(parts)
         yield find_item(archive, name, parts[depth] if labelled else None)
 
 
+def _is_hidden(parts: list[str]) -> bool:
+    return parts[0] == _SHADOWS or any(part.startswith(".") for part in parts[:-1])
+
+
+def _list_folders(paths: list[list[str]], depth: int) -> set[str]:
+    """Names of the folders that stand in so many others."""
+    return {parts[depth] for parts in paths if len(parts) > depth + 1}
+
+
+def _are_splits(folders: set[str]) -> bool:
+    return {folder.lower() for folder in folders} <= _SPLITS
+
+
 def _find_depth(paths: list[list[str]]) -> int:
-    """How many folders stand around the class folders: one where all files are in two or more folders of a single one, else none."""
-    wrapped = len({parts[0] for parts in paths}) == 1 and len({parts[1] for parts in paths if len(parts) > 2}) > 1
-    return 1 if wrapped and all(len(parts) > 2 or parts[-1].startswith(".") for parts in paths) else 0
+    """How many folders stand around the class folders."""
+    is_alone = all(len(parts) > 2 or parts[-1].startswith(".") or parts[-1].lower().endswith(_NO_IMAGES) for parts in paths)
+    depth = int(is_alone and len(_list_folders(paths, 0)) == 1 and len(_list_folders(paths, 1)) > 1)
+    folders = _list_folders(paths, depth)
+    return depth + int(len(folders) > 1 and _are_splits(folders) and bool(_list_folders(paths, depth + 1)))

@@ -28,6 +28,7 @@ MEANING = {
 _NO_CLASS = "no class"
 _MOST_ROWS = 150
 _MOST_FILES = 8
+_MOST_REJECTED = 0.05
 _FEWEST_TEST_IMAGES = 50
 _LARGEST_IMBALANCE = 2.0
 
@@ -99,6 +100,10 @@ def list_findings(dataset: Dataset) -> list[dict[str, str]]:
     for status, told in (("unreadable", "Files that cannot be read"), ("missing", "Files that the labels name and that are not there")):
         if status in counts:
             findings.append(("warn", f"{told}: {counts[status]:,} of {len(manifest):,}.", "left-out"))
+    rejected, num_usable = counts.get("rejected", 0), counts.get("rejected", 0) + counts.get("used", 0)
+    if rejected > _MOST_REJECTED * num_usable:
+        told = f"Near-duplicates that would tie two splits together, and were left out: {rejected:,} of {num_usable:,} usable images"
+        findings.append(("warn", f"{told}; where photos are taken in series, name the series as a `group` (layout csv).", "left-out"))
     findings += [("warn", text, "splits") for text in _judge_balance(report["splits"])]
     num_pairs = report["split_proof"]["near_duplicate"]["pairs"]
     findings.append(

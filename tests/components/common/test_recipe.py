@@ -79,6 +79,36 @@ def test_a_smoke_run_suits_every_architecture_and_makes_nothing_larger() -> None
     assert load_recipe(small.model_dump_json()) == small
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("decisions=@x", "the value of override 'decisions=@x' is not valid YAML"),
+        ("name=2024-02-30", "is not valid YAML: day is out of range for month"),
+    ],
+)
+def test_a_value_that_is_no_yaml_is_told_from_a_field_that_is_none(override: str, message: str) -> None:
+    with pytest.raises(PawflowError, match=message):
+        parse_recipe(RECIPE, overrides=(override,))
+
+
+def test_a_home_folder_is_written_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    recipe = parse_recipe(RECIPE, overrides=("sources.root=~/photos", "decisions=~/decisions.yaml"))
+    assert (recipe.sources.root, recipe.decisions) == (Path("/home/ada/photos"), Path("/home/ada/decisions.yaml"))
+    with pytest.raises(PawflowError, match=r"sources.root: .*write the path out"):
+        parse_recipe(RECIPE, overrides=("sources.root=~nobody-of-this-name/photos",))
+
+
+def test_only_drawings_can_be_counted() -> None:
+    with pytest.raises(PawflowError, match="num_images is 100, but kaggle draws none; to use fewer images, set sources.limit"):
+        parse_recipe(RECIPE, overrides=("sources.archives.0.provider=kaggle", "sources.archives.0.num_images=100"))
+
+
+def test_yes_and_no_are_words() -> None:
+    labels = parse_recipe(RECIPE, overrides=("sources.archives.0.labels={yes: tumour, no: healthy}",)).sources.archives[0].labels
+    assert labels == {"yes": "tumour", "no": "healthy"}
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PawflowError, match="there is no recipe file"):
         load_recipe(str(tmp_path / "none.yaml"))

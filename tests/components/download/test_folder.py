@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from components.common.errors import PawflowError
 from components.common.recipe import Source
 from components.common.store import hash_file
 from components.download.download import download, identify
-from components.download.sources import Request
+from components.download.packing import pack
+from components.download.sources import Request, folder
 from components.fuse.layouts import read_entries
 
 
@@ -60,6 +62,33 @@ def test_a_relative_path_starts_where_the_command_is_run(photos: Path, tmp_path:
 
 def test_a_folder_under_the_root_is_packed_as_well(photos: Path, tmp_path: Path) -> None:
     assert fetch(request_for(tmp_path / "unused", root=photos.parent), tmp_path / "out").is_file()
+
+
+def test_a_folder_that_changes_meanwhile_is_not_taken(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
+    for change in (lambda: (photos / "dog" / "9.jpg").write_bytes(b"late"), (photos / "dog" / "1.jpg").unlink):
+
+        def meddle(files: Iterable[tuple[str, Path]], archive: Path, change: Callable[[], object] = change) -> None:
+            change()
+            pack(files, archive)
+
+        with monkeypatch.context() as meddled:
+            meddled.setattr(folder, "pack", meddle)
+            with pytest.raises(PawflowError, match="photos changed while it was read; run again"):
+                download(request_for(photos), tmp_path / "out")
+
+
+def test_a_link_to_itself_is_refused(photos: Path) -> None:
+    (photos / "cat" / "loop.jpg").symlink_to(photos / "cat" / "loop.jpg")
+    with pytest.raises(PawflowError, match=r"'cat/loop.jpg' is a link that leads to itself; take it out"):
+        identify(request_for(photos))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_class_that_may_not_be_read_is_not_passed_over(photos: Path) -> None:
+    (photos / "dog").chmod(0)
+    with pytest.raises(PermissionError):
+        identify(request_for(photos))
 
 
 def test_links_that_lead_out_are_refused(photos: Path, tmp_path: Path) -> None:

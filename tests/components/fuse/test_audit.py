@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +12,12 @@ from PIL import Image
 
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
-from components.common.recipe import Recipe, parse_recipe
+from components.common.recipe import Recipe, Source, parse_recipe
 from components.fuse.audit import LEVELS, find_unconfounded, state_finding
 from components.fuse.fuse import Archive, fuse
 from components.fuse.splitting import undersample
 from tests.components.fuse.drawing import encode, scene, write_dog_breeds, write_dogs_vs_cats
+from tests.components.fuse.test_fuse import many, photo
 from tests.conftest import RECIPE
 
 
@@ -114,6 +116,19 @@ def test_the_finding_has_words_for_every_figure(value: float, level: str) -> Non
 
 def test_too_few_images_are_not_judged() -> None:
     assert state_finding({}, 2)[0] == "unknown"
+
+
+def test_a_class_of_one_group_is_no_question(tmp_path: Path, recipe: Recipe) -> None:
+    """Cats of a second source are all of one litter: whoever is to tell its cats by the others has seen none of them."""
+    table = "path,label,group\n" + "".join(f"{number}.jpg,cat,litter\n" for number in range(30))
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as mine:
+        mine.writestr("labels.csv", table)
+        for number in range(30):
+            mine.writestr(f"{number}.jpg", photo(5000 + number))
+    own = Archive(Source(name="mine", provider="local", layout="csv"), tmp_path / "mine.zip", {"origin": "test", "generated": False})
+    report = audited([write_dogs_vs_cats(tmp_path / "archive.zip", many(60)), own], recipe, tmp_path / "out")
+    assert auc(report, "class_from_file") < 0.9
+    assert "source_from_file.cat" not in report["probes"]  # type: ignore[operator]
 
 
 def test_a_source_that_is_alone_is_not_compared_with_others() -> None:

@@ -18,10 +18,14 @@ PREFIX = "dogs-vs-cats/train.zip/train/"
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Archive:
+def files() -> dict[str, bytes]:
     files = {f"{'cat' if number % 2 else 'dog'}.{number}.jpg": encode(scene(number)) for number in range(120)}
     # The same bytes under both labels, and two of the known suspects.
-    files |= {"cat.900.jpg": files["dog.0.jpg"], "cat.4085.jpg": encode(scene(4085)), "dog.5604.jpg": encode(scene(5604))}
+    return files | {"cat.900.jpg": files["dog.0.jpg"], "cat.4085.jpg": encode(scene(4085)), "dog.5604.jpg": encode(scene(5604))}
+
+
+@pytest.fixture
+def archive(files: dict[str, bytes], tmp_path: Path) -> Archive:
     return write_dogs_vs_cats(tmp_path / "a.zip", files)
 
 
@@ -60,9 +64,30 @@ def test_decisions_are_applied_before_duplicates_are_resolved(archive: Archive, 
     for dataset, decided in ((before, False), (after, True)):
         images = [{**suspect, "decided": decided} for suspect in suspects]
         assert dataset.report["suspects"] == {"listed": 128, "present": 2, "undecided": 0 if decided else 2, "images": images}
-    kept, relabelled = after.report["decided"][3], after.report["decided"][1]  # type: ignore[index]
-    assert kept == {"id": f"{PREFIX}dog.2.jpg", "action": "keep", "label_before": "dog", "label": "dog", "why": "fine"}
-    assert (relabelled["label_before"], relabelled["label"]) == ("cat", "dog")
+    told = {image["id"].removeprefix(PREFIX): image for image in after.report["decided"]}  # type: ignore[attr-defined]
+    assert told["dog.2.jpg"] == {"id": f"{PREFIX}dog.2.jpg", "action": "keep", "label_before": "dog", "label": "dog", "why": "fine"}
+    assert [(told[name]["label_before"], told[name]["label"]) for name in ("cat.4085.jpg", "cat.900.jpg", "dog.0.jpg")] == [
+        ("cat", "dog"),
+        ("cat", "dog"),
+        ("dog", "dog"),
+    ]
+
+
+def test_a_decision_on_an_image_is_one_on_its_copies(files: dict[str, bytes], tmp_path: Path) -> None:
+    """`dog.0` and `cat.900` are the same bytes under two labels; here `cat.901` is made one more copy, of the second."""
+    twice = write_dogs_vs_cats(tmp_path / "twice.zip", files | {"cat.901.jpg": files["cat.900.jpg"]})
+    relabelled = decide(twice, tmp_path, [{"id": f"{PREFIX}cat.901.jpg", "action": "relabel", "label": "cat", "why": "it is"}])
+    statuses = relabelled.manifest.set_index("id")["status"]
+    assert sorted(statuses[[f"{PREFIX}{name}.jpg" for name in ("cat.900", "cat.901", "dog.0")]]) == ["duplicate", "duplicate", "used"]
+    dropped = decide(twice, tmp_path, [{"id": f"{PREFIX}cat.901.jpg", "action": "drop", "why": "the other label is right"}])
+    rows = dropped.manifest.set_index("id")
+    assert list(rows.loc[[f"{PREFIX}{name}.jpg" for name in ("cat.900", "cat.901", "dog.0")], "status"]) == ["dropped", "dropped", "used"]
+
+
+def test_decisions_that_change_nothing_are_counted(files: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = write_dogs_vs_cats(tmp_path / "broken.zip", files | {"cat.902.jpg": b"no image"})
+    decide(broken, tmp_path, [{"id": f"{PREFIX}cat.902.jpg", "action": "relabel", "label": "dog", "why": "it is one"}])
+    assert "1 of 1 decisions change nothing: their images are not used" in capsys.readouterr().out
 
 
 def test_suspects_are_not_acted_upon(archive: Archive, tmp_path: Path) -> None:

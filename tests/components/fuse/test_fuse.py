@@ -120,6 +120,23 @@ def test_labels_can_be_renamed_and_left_out(tmp_path: Path, recipe: Recipe) -> N
         fuse([renamed], recipe, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"cat": "cat", "dgo": "dog"}, "`labels` of source 'dogs-vs-cats' names dgo, which no file of it has.* Its labels: cat, dog"),
+        ({"cat": "cat/kitten", "dog": "dog"}, "train/cat.0.jpg is of the class 'cat/kitten'; a class names folders and metrics"),
+        ({"cat": "..", "dog": "dog"}, "is of the class '..'"),
+        ({"cat": "x" * 101, "dog": "dog"}, "1 to 100 characters"),
+    ],
+)
+def test_labels_that_cannot_be_meant_are_refused(labels: dict[str, str], message: str, tmp_path: Path, recipe: Recipe) -> None:
+    archive = write_dogs_vs_cats(tmp_path / "archive.zip", many(8))
+    renamed = Archive(archive.source.model_copy(update={"labels": labels}), archive.path, archive.details)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(PawflowError, match=message):
+        fuse([renamed], recipe, tmp_path / "out")
+
+
 def test_undersampling_evens_the_training_classes_only(dataset: Dataset, archives: list[Archive], tmp_path: Path) -> None:
     balanced = parse_recipe(RECIPE, overrides=("balance=undersample",))
     fuse(archives, balanced, tmp_path)

@@ -9,6 +9,7 @@ import tracemalloc
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,40 @@ def test_a_folder_around_the_class_folders_is_stepped_into(tmp_path: Path) -> No
     assert set(labels_of("class_folders", single).values()) == {"dog"}
     with pytest.raises(PawflowError, match="expected a folder for each class"):
         labels_of("class_folders", write(tmp_path / "flat.zip", {"1.jpg": b""}))
+
+
+@pytest.mark.parametrize(
+    ("files", "labels"),
+    [
+        (["train/cat/1.jpg", "val/dog/2.jpg", "test/3.jpg"], ["cat", "dog", None]),
+        (["pets/Train/cat/1.jpg", "pets/Test/dog/2.jpg"], ["cat", "dog"]),
+        (["train/cat/1.jpg", "train/dog/2.jpg"], ["cat", "dog"]),
+        (["train/1.jpg", "train/2.jpg"], ["train", "train"]),
+        (["train/1.jpg", "car/2.jpg"], ["train", "car"]),
+        (["pets/cat/1.jpg", "pets/dog/2.jpg", "pets/README.txt"], ["cat", "dog", None]),
+        (["cat/1.jpg", "dog/2.jpg", ".ipynb_checkpoints/1-checkpoint.jpg", "cat/.cache/3.jpg"], ["cat", "dog", None, None]),
+    ],
+)
+def test_what_stands_around_class_folders_or_is_hidden_is_no_class(files: list[str], labels: list[str | None], tmp_path: Path) -> None:
+    found = labels_of("class_folders", write(tmp_path / "photos.zip", dict.fromkeys(files, b"")))
+    assert [found[name] for name in files] == labels
+
+
+def test_the_parts_of_a_split_are_no_classes(tmp_path: Path) -> None:
+    with pytest.raises(PawflowError, match="expected a folder for each class"):
+        labels_of("class_folders", write(tmp_path / "photos.zip", {"train/1.jpg": b"", "test/2.jpg": b""}))
+
+
+def test_a_limit_leaves_some_of_each_label_and_counts_only_those_that_are_used(tmp_path: Path) -> None:
+    files = {f"breed{number % 40}/{number}.jpg": b"x" for number in range(400)}
+    path = write(tmp_path / "photos.zip", files)
+
+    def count(*limits: Any) -> int:
+        return sum(entry.data is not None for entry in read_entries("class_folders", path, *limits))
+
+    assert count(24) == 40
+    assert count(24, 5) == 200
+    assert count(24, 1, ["breed7", "breed8"]) == 20
 
 
 @pytest.mark.parametrize("name", ["photos", "photos.zip", "photos.tar.gz"])
