@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import psutil
@@ -21,11 +22,17 @@ import requests
 from packaging.requirements import Requirement
 
 from components.common import tracking_store
+from components.common.candidate import Candidate
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
 from components.common.store import home
 from components.download.sources import Request, cifar10, find_provider, kaggle, petimages
+from components.fuse.decisions import read_decisions
+from components.fuse.grouping import find_manifest
 from components.train.checkpoints import require_place
+from components.train.devices import require_backend
+from components.train.models import list_weights
+from components.train.weights import MIRROR, locate_weights
 from pipeline.profile import Profile
 
 Level: TypeAlias = Literal["ok", "warning", "failed"]
@@ -76,6 +83,34 @@ def examine(recipe: Recipe, target: Target, profile: Profile | None = None) -> I
         yield _attempt("container engine", require_engine)
     for source in recipe.sources.archives:
         yield from _check_source(Request(source, recipe.sources.root, recipe.seed))
+    if recipe.decisions:
+        yield _attempt("decisions", partial(_count_decisions, recipe.decisions))
+    if recipe.sources.previous:
+        yield _attempt("earlier dataset", partial(_find_dataset, recipe.sources.previous))
+    for candidate in recipe.candidates:
+        yield from _check_candidate(candidate)
+
+
+def _count_decisions(path: Path) -> str:
+    return f"{len(read_decisions(path)):,} in {path}"
+
+
+def _find_dataset(folder: Path) -> str:
+    return f"{find_manifest(folder)} is its manifest"
+
+
+def _check_candidate(candidate: Candidate) -> Iterator[Finding]:
+    """What a candidate needs that is not in every installation; nothing is said of one that needs nothing."""
+    subject = f"candidate {candidate.name}"
+    if candidate.backend == "torch":
+        yield _attempt(subject, partial(require_backend, candidate))
+    for name in list_weights(candidate):
+        yield _attempt(subject, partial(_look_for_weights, name))
+
+
+def _look_for_weights(name: str) -> str:
+    place = locate_weights(name)
+    return f"weights {name} are here" if place == "here" else _reach(place, f"put the file into a folder and set {MIRROR} to that")
 
 
 def _attempt(subject: str, check: Callable[[], str]) -> Finding:
@@ -163,15 +198,13 @@ def _identify(request: Request) -> str:
     return f"{request.source.provider} has it"
 
 
-def _reach(url: str) -> str:
+def _reach(url: str, otherwise: str = "use sources.root=DIR") -> str:
     try:
         # Not HEAD, which not every server knows; the content is left where it is.
         with requests.get(url, stream=True, timeout=15) as answer:
             answer.raise_for_status()
     except requests.RequestException as error:
-        raise PawflowError(
-            f"{url} does not answer ({type(error).__name__}: {error}); check the network, or use sources.root=DIR"
-        ) from error
+        raise PawflowError(f"{url} does not answer ({type(error).__name__}: {error}); check the network, or {otherwise}") from error
     return f"{url} answers"
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -141,11 +142,20 @@ def _stop(number: int, terminal: Terminal, stop_tasks: Callable[[], None], tempo
 
     An exception would not: the local runner waits for tasks that run, and starts those that were queued behind them.
     """
+    _launch_nothing_more()
     stop_tasks()
     shutil.rmtree(temporary, ignore_errors=True)
     again = shlex.join([".venv/bin/python", "-m", "pipeline", *sys.argv[1:]])
     terminal.print(f"stopped. Everything finished so far is kept; to continue: {again}", soft_wrap=True, markup=False, highlight=False)
     os._exit(128 + number)
+
+
+def _launch_nothing_more() -> None:
+    """Keep the runner's threads from what is queued: each starts the next task as soon as one ends, and so also when it is stopped."""
+    from kfp.local import docker_task_handler, subprocess_task_handler
+
+    end = threading.Event()
+    subprocess_task_handler.run_local_subprocess = docker_task_handler.run_docker_container = lambda *_, **__: end.wait()
 
 
 def _stop_processes() -> None:

@@ -20,6 +20,8 @@ StepName = Literal["start", "download", "fuse", "augment", "train", "evaluate", 
 
 _SHARED_MEMORY, _HOME = "/dev/shm", "/var/lib/pawflow"  # noqa: S108 (inside the pod)
 _DURATION = r"^[1-9]\d*[smh]$"
+#: Quantities, as kfp takes them.
+_CPU, _MEMORY = r"^([0-9]*[.])?[0-9]+m?$", r"^[0-9]+([EPTGMK]i?)?$"
 
 
 class Toleration(Strict):
@@ -51,12 +53,14 @@ class Step(Strict):
     """One step, or what holds for all that do not say otherwise. What is left out is the cluster's default."""
 
     image: str | None = Field(default=None, description="of the container; by default the project's own for the step")
-    cpu: str | None = Field(default=None, description="cores asked for, such as 2 or 500m")
-    cpu_limit: str | None = Field(default=None, description="most cores")
-    memory: str | None = Field(default=None, description="asked for, such as 4Gi")
-    memory_limit: str | None = Field(default=None, description="most memory; a step that takes more is killed")
+    cpu: str | None = Field(default=None, pattern=_CPU, description="cores asked for, such as 2 or 500m")
+    cpu_limit: str | None = Field(default=None, pattern=_CPU, description="most cores")
+    memory: str | None = Field(default=None, pattern=_MEMORY, description="asked for, such as 4Gi")
+    memory_limit: str | None = Field(default=None, pattern=_MEMORY, description="most memory; a step that takes more is killed")
     gpu: Gpu | None = Field(default=None, description="accelerators; `{}` is one from NVIDIA")
-    shared_memory: str | None = Field(default=None, description="size of /dev/shm, which several GPUs talk through; a container has 64 MB")
+    shared_memory: str | None = Field(
+        default=None, pattern=_MEMORY, description="size of /dev/shm, which several GPUs talk through; a container has 64 MB"
+    )
     node_selector: dict[str, str] | None = Field(default=None, description="labels that its node must have")
     tolerations: list[Toleration] | None = Field(default=None, description="taints that it puts up with")
     timeout_seconds: int | None = Field(default=None, ge=1, description="after which it is ended")

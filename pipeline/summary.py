@@ -39,7 +39,8 @@ def show_summary(run: LocalRun, recipe: Recipe, terminal: Terminal, *, quiet: bo
     terminal.print(_tabulate(run, evaluation, winner, recipe))
     for name, reason in evaluation["failed"].items():
         terminal.print(f"[bold red]{escape(name)} failed:[/bold red] {escape(reason)}", highlight=False, soft_wrap=True)
-    terminal.print(f"* winner by {recipe.select} on the validation split, {registered}", style="dim", soft_wrap=True)
+    within = f", the fastest within {recipe.select_margin:g} of the best" if recipe.select_policy != "best" else ""
+    terminal.print(f"* winner by {recipe.select} on the validation split{within}, {registered}", style="dim", soft_wrap=True)
     legend = "95 %: interval of the accuracy. ms: one photo on one thread, decoding apart. CPU s: training, all cores."
     terminal.print(legend, style="dim", soft_wrap=True)
     terminal.print(f"\n[bold]Headline:[/bold] {escape(_state_headline(evaluation, winner))}", highlight=False, soft_wrap=True)

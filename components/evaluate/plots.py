@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
@@ -26,6 +28,8 @@ _NUM_WORST = 12
 _NUM_BINS = 10
 #: With more classes a curve for each would hide the others.
 _MOST_CURVES = 12
+#: Of classes along an axis, and of the characters of each.
+_MOST_NAMES, _LONGEST_NAME = 24, 20
 
 
 @dataclass(frozen=True)
@@ -56,21 +60,32 @@ def _drawing(title: str, path: Path) -> Iterator[Axes]:
     figure.savefig(path, dpi=110)
 
 
+def _name(label: str) -> str:
+    """A class as a figure can show it: short, and without what matplotlib takes for a formula or for an entry to be hidden."""
+    short = label if len(label) <= _LONGEST_NAME else f"{label[: _LONGEST_NAME - 1]}…"
+    return re.sub(r"^_", " _", short.replace("$", r"\$"))
+
+
 def _draw_confusion(subject: Subject, axes: Axes) -> None:
-    """True class against predicted class, as counts."""
+    """True class against predicted class, as counts; with many classes numbers stand for them, in their order."""
     guesses, numbers = subject.answers.probabilities.argmax(axis=1), range(len(subject.classes))
     shown = len(subject.classes) <= 2 * _MOST_CURVES
     ConfusionMatrixDisplay.from_predictions(
         subject.labels,
         guesses,
         labels=numbers,
-        display_labels=subject.classes,
+        display_labels=[_name(label) for label in subject.classes],
         ax=axes,
         colorbar=False,
         cmap="Blues",
         include_values=shown,
         xticks_rotation="horizontal" if len(subject.classes) < 5 else "vertical",
     )
+    if len(subject.classes) > _MOST_NAMES:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(10, integer=True))
+            axis.set_major_formatter(ScalarFormatter())
+        axes.set(xlabel="predicted class, by number", ylabel="true class, by number")
 
 
 def _draw_curves(
@@ -82,7 +97,7 @@ def _draw_curves(
         for number in range(1 if len(subject.classes) == 2 else 0, min(len(subject.classes), _MOST_CURVES)):
             if 0 < (subject.labels == number).sum() < len(subject.labels):
                 scores = subject.answers.probabilities[:, number]
-                display.from_predictions(subject.labels == number, scores, name=subject.classes[number], ax=axes)
+                display.from_predictions(subject.labels == number, scores, name=_name(subject.classes[number]), ax=axes)
         axes.set(xlabel=xlabel, ylabel=ylabel)
 
     return draw

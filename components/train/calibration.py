@@ -59,12 +59,15 @@ def calibrate(network: keras.Model, dataset: Dataset, not_sure_share: float) -> 
     rows = np.unique(np.linspace(0, len(images) - 1, _MOST_IMAGES).astype(np.int64))
     ask = with_class_activation(network).predict_on_batch
     batches = (images.take(rows[start : start + _BATCH]).astype(np.float32) for start in range(0, len(rows), _BATCH))
-    activation = np.concatenate([np.asarray(ask(batch)[1], np.float64) for batch in batches])
-    labels, logits = dataset.labels("validation")[rows], activation.mean(axis=(1, 2))
+    # Of each map no more than what is needed of it: large ones of many classes would fill the memory.
+    maps = (np.asarray(ask(batch)[1], np.float64) for batch in batches)
+    summaries = [(activation.mean(axis=(1, 2)), find_peak(activation)) for activation in maps]
+    logits, peaks = (np.concatenate(parts) for parts in zip(*summaries, strict=True))
+    labels = dataset.labels("validation")[rows]
     temperature = fit_temperature(logits, labels)
     divide_head(network, temperature)
     before, after = softmax(logits, axis=1), softmax(logits / temperature, axis=1)
-    not_sure_below, unfamiliar_below = choose_thresholds(after.max(axis=1), find_peak(activation / temperature), not_sure_share)
+    not_sure_below, unfamiliar_below = choose_thresholds(after.max(axis=1), peaks / temperature, not_sure_share)
     metrics = {"calibration.temperature": temperature, "calibration.num_images": float(len(rows))}
     for name in _REPORTED:
         metrics |= {f"calibration.{name}.{when}": METRICS[name](labels, said) for when, said in (("before", before), ("after", after))}

@@ -22,14 +22,25 @@ def choose_backend(candidate: Candidate) -> None:
     Raises:
         PawflowError: The backend is not installed.
     """
+    require_backend(candidate)
     where, backend = f"candidate {candidate.name!r}", candidate.backend
-    if backend == "torch" and importlib.util.find_spec("torch") is None:
-        raise PawflowError(f"{where} trains with PyTorch, which is not installed: `make torch` installs it; or drop its backend")
     if "keras" in sys.modules and sys.modules["keras"].backend.backend() != backend:
         raise RuntimeError(f"{where} needs Keras on {backend}, but this process has imported it on {os.environ.get('KERAS_BACKEND')}")
     os.environ["KERAS_BACKEND"] = backend
     # Candidates train side by side, and TensorFlow would otherwise take all of a GPU's memory for the first.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+
+def require_backend(candidate: Candidate) -> str:
+    """Check that the candidate's backend is installed; returns its name.
+
+    Raises:
+        PawflowError: It is not.
+    """
+    if candidate.backend == "torch" and importlib.util.find_spec("torch") is None:
+        where = f"candidate {candidate.name!r}"
+        raise PawflowError(f"{where} trains with PyTorch, which is not installed: `make torch` installs it; or drop its backend")
+    return candidate.backend
 
 
 def num_gpus(candidate: Candidate) -> int:

@@ -52,22 +52,28 @@ class Rows:
         return Rows(self.features[chosen], self.labels[chosen], self.groups[chosen], self.weights[chosen])
 
     def sample(self, num_rows: int, seed: int) -> Rows:
-        """At most `num_rows` of the rows, whole groups."""
-        return self if len(self.labels) <= num_rows else self.take(sample_groups(self.groups, num_rows, seed))
+        """About `num_rows` of the rows, see `sample_rows`."""
+        return self.take(sample_rows(self.labels, num_rows, seed))
 
 
-def sample_groups(groups: NDArray[np.str_], num_rows: int, seed: int) -> NDArray[np.int64]:
-    """Positions of at most `num_rows` rows, whole groups drawn at random, ascending.
+def sample_rows(labels: NDArray[np.int64], num_rows: int, seed: int) -> NDArray[np.int64]:
+    """Positions of about `num_rows` rows drawn at random, ascending: of each class the same share, and three at least where it has them.
+
+    Not of whole groups: a few large ones would be all that there is room for, and leave nothing to cross-validate by.
 
     Args:
-        groups: One for each row, shape (n,).
-        num_rows: Most that are taken; a group that would not fit ends the draw.
+        labels: Class numbers, shape (n,).
+        num_rows: How many; all where there are no more.
         seed: Of the draw.
     """
-    names, group_of_row = np.unique(groups, return_inverse=True)
-    order = np.random.default_rng(seed).permutation(len(names))
-    num_before = np.cumsum(np.bincount(group_of_row)[order])
-    return np.flatnonzero(np.isin(group_of_row, order[num_before <= num_rows]))
+    if len(labels) <= num_rows:
+        return np.arange(len(labels))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    counts = np.bincount(labels)
+    wanted = np.maximum(counts * num_rows // len(labels), _NUM_FOLDS)
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(by_class[rank < wanted[labels[by_class]]])
 
 
 @dataclass(frozen=True)

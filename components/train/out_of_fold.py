@@ -26,7 +26,7 @@ from components.common.recipe import Recipe
 from components.common.store import artifact_digest
 from components.common.weighting import weigh
 from components.train.frozen import compute_features, label_training_images, list_training_images
-from components.train.heads import CLASSIFIERS, Rows, sample_groups
+from components.train.heads import CLASSIFIERS, Rows, sample_rows
 
 _NUM_FOLDS = 5
 #: Rows that one head learns from, at most; so the cost stays bounded, and the estimate is on the safe side where there are more.
@@ -75,7 +75,7 @@ def predict_out_of_fold(
     for number, (_, fold) in enumerate(track(divided, "heads of five folds", total=_NUM_FOLDS, unit="fold")):
         predicted = row_of_image[fold]
         others = np.flatnonzero(~np.isin(rows.groups, rows.groups[predicted]))
-        learned_from = others[sample_groups(rows.groups[others], _MOST_ROWS, recipe.seed)]
+        learned_from = others[sample_rows(rows.labels[others], _MOST_ROWS, recipe.seed)]
         head = CLASSIFIERS[candidate.classifier](_weigh_classes(rows.take(learned_from), learned), recipe.seed, chosen)
         # A class so rare that none of it is among those learned from is impossible to that head.
         scores = np.full((len(predicted), len(dataset.classes)), -np.inf)

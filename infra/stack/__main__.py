@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +33,8 @@ _PATIENCE, _SECONDS_TO_STOP, _LOOK_EVERY = 180.0, 30.0, 5.0
 class Running:
     """Services that are kept running: one that ends is started again, at most every five seconds."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, stopping: threading.Event) -> None:
+        self._stopping = stopping
         self._logs = stack.folder / "logs"
         self._logs.mkdir(parents=True, exist_ok=True)
         self._services: dict[str, tuple[Service, subprocess.Popen[bytes]]] = {}
@@ -41,14 +43,15 @@ class Running:
         """Start a service and wait until it is ready.
 
         Raises:
-            PawflowError: It ends, or is not ready in three minutes.
+            PawflowError: It ends, or is not ready in three minutes, or everything is to stop.
         """
         process = self._spawn(service)
         deadline = time.monotonic() + _PATIENCE
         while not service.ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise PawflowError(f"{service.name} does not come up; the end of {self._log(service)}:\n{self._tail(service)}")
-            time.sleep(0.2)
+            if self._stopping.wait(0.2):
+                raise PawflowError(f"stopped while {service.name} was coming up")
         print(f"{service.name} is up", flush=True)
 
     def restart_what_ended(self) -> None:
@@ -103,7 +106,7 @@ def up(folder: Folder = _FOLDER, first_port: FirstPort = _PORT, model: Model = "
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    running = Running(stack)
+    running = Running(stack, stopping)
     create_database(stack)
     forget_killed_database(stack)
     try:
@@ -162,11 +165,16 @@ def backup(target: Annotated[Path, typer.Argument(help="New folder.")], folder: 
     stack = _open(folder, first_port, "")
     if target.exists():
         raise PawflowError(f"{target} exists; pass a new folder")
-    target.mkdir(parents=True, mode=0o700)
+    # Under another name until it is whole, so that after a failure the same command does it again.
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True, mode=0o700)
     # The database first: what it speaks of is in the store already, and stays there.
-    run_database_program(stack, "pg_dump", "--format=custom", f"--file={target / 'mlflow.dump'}", DATABASE)
+    run_database_program(stack, "pg_dump", "--format=custom", f"--file={unfinished / 'mlflow.dump'}", DATABASE)
     os.environ |= stack.store_settings()
-    print(f"saved the database and {prepare.save(os.environ['BUCKET'], target / 'artifacts')} objects to {target}")
+    num_objects = prepare.save(os.environ["BUCKET"], unfinished / "artifacts")
+    unfinished.rename(target)
+    print(f"saved the database and {num_objects} objects to {target}")
 
 
 @app.command()

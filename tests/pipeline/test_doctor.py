@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,10 +15,12 @@ import pytest
 from typer.testing import CliRunner
 
 from components.common import tracking_store
+from components.common.candidate import Candidate
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe, parse_recipe
 from components.train import checkpoints
 from components.train.checkpoints import require_place
+from components.train.weights import MIRROR, PUBLISHED
 from pipeline import doctor
 from pipeline.__main__ import app
 from pipeline.doctor import Finding, examine
@@ -82,6 +86,28 @@ sources:
         (finding,) = find(examine(gone, "local"), "source photos")
         assert finding.level == "failed"
         assert "404" in finding.text
+
+
+def test_what_candidates_and_decisions_need_is_asked_too(recipe: Recipe, deserted_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(MIRROR, raising=False)
+    monkeypatch.setenv("KERAS_HOME", "/nonexistent")
+    monkeypatch.setitem(PUBLISHED, "inception_v3", replace(PUBLISHED["inception_v3"], url=f"{deserted_address}/weights.h5"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    candidates = (
+        Candidate(name="pretrained", architecture="inception_v3_mixed7", mode="frozen"),
+        Candidate(name="other", architecture="simple_cnn", mode="scratch", backend="torch"),
+        Candidate(name="plain", architecture="simple_cnn", mode="scratch"),
+    )
+    sources = recipe.sources.model_copy(update={"previous": Path("/nonexistent")})
+    changed = recipe.model_copy(update={"candidates": candidates, "sources": sources, "decisions": Path("/nonexistent.yaml")})
+    findings = {finding.subject: finding for finding in examine(changed, "local")}
+    assert "set PAWFLOW_WEIGHTS to that" in findings["candidate pretrained"].text
+    assert "`make torch`" in findings["candidate other"].text
+    assert "there is no such file" in findings["decisions"].text
+    assert "/nonexistent" in findings["earlier dataset"].text
+    asked = ("candidate pretrained", "candidate other", "decisions", "earlier dataset")
+    assert {findings[subject].level for subject in asked} == {"failed"}
+    assert "candidate plain" not in findings
 
 
 def test_checkpoints_must_be_writable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

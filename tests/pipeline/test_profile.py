@@ -91,7 +91,9 @@ def _list_tasks(spec: dict[str, Any]) -> list[dict[str, Any]]:
         ("steps: {trian: {cpu: '1'}}", "steps.trian"),
         ("steps: {train: {cpus: '1'}}", "steps.train.cpus: Extra inputs are not permitted"),
         ("defaults: {retry: {first_wait: soon}}", "first_wait"),
-        ("defaults: {cpu: 2}", "defaults.cpu: Input should be a valid string"),
+        ("defaults: {cpu: 2}", r"defaults.cpu: Input should be a valid string \(got 2\)"),
+        ("defaults: {cpu: two}", r"defaults.cpu: String should match pattern .* \(got 'two'\)"),
+        ("steps: {train: {memory: 4GB}}", r"steps.train.memory: String should match pattern .* \(got '4GB'\)"),
     ],
 )
 def test_a_wrong_profile_says_where(text: str, message: str, tmp_path: Path) -> None:

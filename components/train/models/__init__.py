@@ -35,6 +35,7 @@ class Architecture:
         options: What a recipe may set.
         min_size: Side of the smallest image that it takes, in pixels.
         last_block: What the names of its last layers start with, from the first on that fine-tuning changes unless told otherwise.
+        weights: Name of its pretrained weights in `weights.PUBLISHED`, if that is another.
         settings: Arguments that tell it from others of the same module.
     """
 
@@ -42,6 +43,7 @@ class Architecture:
     options: type[Strict]
     min_size: int = 1
     last_block: str = ""
+    weights: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -58,7 +60,7 @@ ARCHITECTURES = {
     "efficientnet_lite1": Architecture("efficientnet_lite", Pretrained, min_size=32, last_block="block7", settings={"version": 1}),
     "efficientnet_lite2": Architecture("efficientnet_lite", Pretrained, min_size=32, last_block="block7", settings={"version": 2}),
     "efficientnet_v2_b2": Architecture("efficientnet_v2_b2", Pretrained, min_size=32, last_block="block6"),
-    "inception_v3_mixed7": Architecture("inception_v3_mixed7", Pretrained, min_size=75, last_block="mixed6"),
+    "inception_v3_mixed7": Architecture("inception_v3_mixed7", Pretrained, min_size=75, last_block="mixed6", weights="inception_v3"),
     "inception_resnet_v2": Architecture("inception_resnet_v2", Pretrained, min_size=75, last_block="block8_1"),
     "vgg16": Architecture("vgg16", Pretrained, min_size=32, last_block="block5"),
     "concatenation": Architecture("concatenation", Concatenation),
@@ -124,6 +126,13 @@ def parts(candidate: Candidate) -> list[Candidate]:
     options = resolve_options(candidate)
     names = options.pop("of")
     return [candidate.model_copy(update={"architecture": name, "options": options}) for name in names]
+
+
+def list_weights(candidate: Candidate) -> list[str]:
+    """The files of pretrained weights that a candidate starts from, by their names in `weights.PUBLISHED`."""
+    if resolve_options(candidate).get("weights") != "imagenet":
+        return []
+    return [ARCHITECTURES[part.architecture].weights or part.architecture for part in parts(candidate)]
 
 
 def build_features(candidate: Candidate, image: Any) -> Any:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -11,15 +13,43 @@ from serving.predictor import ModelCard
 CLASSES = ["cat", "dog", "horse"]
 
 
+def draw(name: str, classes: list[str]) -> Figure:
+    labels = np.arange(6 * len(classes)) % len(classes)
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(len(classes)), len(labels))
+    answers = Answers(probabilities, probabilities.max(axis=1), probabilities.max(axis=1) < 0.5)
+    figure = Figure()
+    FIGURES[name](
+        Subject(labels, answers, classes, ModelCard(tuple(classes), 32, "digest", 0.5, generated=True), "title"), figure.add_subplot()
+    )
+    return figure
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_classes_of_any_name_can_be_drawn(name: str) -> None:
+    figure = draw(name, ["coin_$1_to_$5", "_other", "a name that is far too long for a figure"])
+    figure.savefig(io.BytesIO())
+    legend = figure.axes[0].get_legend()
+    if name == "roc.png":
+        assert legend is not None
+        assert [text.get_text().split(" (")[0] for text in legend.get_texts()][:3] == [
+            r"coin_\$1_to_\$5",
+            " _other",
+            "a name that is far …",
+        ]
+
+
+def test_of_many_classes_the_confusions_stay_readable() -> None:
+    figure = draw("confusion_matrix.png", [f"breed {number}" for number in range(120)])
+    figure.savefig(io.BytesIO())
+    axes = figure.axes[0]
+    assert len(axes.get_xticklabels()) <= 13
+    assert axes.get_xlabel() == "predicted class, by number"
+
+
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("num_classes", [2, 3])
 def test_the_axes_of_a_figure_say_what_they_are(name: str, num_classes: int) -> None:
-    labels = np.arange(60) % num_classes
-    probabilities = np.random.default_rng(0).dirichlet(np.ones(num_classes), 60)
-    answers = Answers(probabilities, probabilities.max(axis=1), probabilities.max(axis=1) < 0.5)
-    classes = CLASSES[:num_classes]
-    axes = Figure().add_subplot()
-    FIGURES[name](Subject(labels, answers, classes, ModelCard(tuple(classes), 32, "digest", 0.5, generated=True), "title"), axes)
+    axes = draw(name, CLASSES[:num_classes]).axes[0]
     for label in (axes.get_xlabel(), axes.get_ylabel()):
         assert label
         assert "Positive label" not in label, "classes have names, not numbers"

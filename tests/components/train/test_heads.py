@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from components.train import heads
-from components.train.heads import CLASSIFIERS, Rows, fit_logistic
+from components.train.heads import CLASSIFIERS, Rows, fit_logistic, sample_rows
 
 
 def draw(num_classes: int, num_rows: int = 240, shift: float = 1.0, seed: int = 0) -> Rows:
@@ -64,11 +64,16 @@ def test_a_class_that_a_fold_has_nothing_of_does_not_spoil_the_choice(classifier
     assert CLASSIFIERS[classifier](without, 0, head.params).weights.shape == (6, 4)
 
 
-def test_the_penalty_is_chosen_on_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = draw(2)
-    sample = rows.sample(100, seed=0)
-    assert 80 < len(sample.labels) <= 100
-    assert set(np.unique(sample.groups, return_counts=True)[1]) == {8}
+def test_a_sample_has_every_class_and_leaves_something_to_cross_validate_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.repeat([0, 1, 2], [900, 95, 5])
+    chosen = sample_rows(labels, 100, seed=0)
+    assert (np.bincount(labels[chosen]) == [90, 9, 3]).all()
+    assert (np.diff(chosen) > 0).all()
+    assert (chosen != sample_rows(labels, 100, seed=1)).any()
+    assert (sample_rows(labels, 1000, seed=0) == np.arange(1000)).all()
+    # A few large groups, of which one would fill the sample.
+    rows = replace(draw(2), groups=(np.arange(240) // 60).astype(str))
     monkeypatch.setattr(heads, "_MOST_ROWS_FOR_CHOICE", 100)
     full = fit_logistic(rows, seed=0)
+    assert np.isfinite(full.curve).all()
     assert abs((rows.features @ full.weights + full.bias).argmax(axis=1) - rows.labels).mean() < 0.5

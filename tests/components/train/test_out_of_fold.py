@@ -84,7 +84,8 @@ def test_a_class_too_rare_to_be_learned_in_every_fold_is_no_error(tmp_path: Path
     dataset = Dataset(tmp_path)
     images = pd.concat([dataset.rows(split) for split in SPLITS], ignore_index=True)
     set_features(np.random.default_rng(0).normal(size=(len(images), 5)), len(dataset.rows("train")), monkeypatch)
-    monkeypatch.setattr(out_of_fold, "_MOST_ROWS", 12)
+    # All of one litter, so that whoever is to tell them has seen none.
+    dataset.manifest.loc[dataset.manifest["label"] == "rare", "group"] = "litter"
     predicted = predict_out_of_fold(dataset, tmp_path, recipe, recipe.candidates[1], {"inverse_penalty": 1.0}, 1.0)
     probabilities = predicted[[f"probability_{name}" for name in ("a", "b", "rare")]].to_numpy()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
