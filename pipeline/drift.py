@@ -55,6 +55,8 @@ def show_drift(told: dict[str, Any], terminal: Terminal) -> None:
             terminal.print("no readable reference, so nothing can be said of drift", highlight=False)
             continue
         terminal.print(f"the last {version['recent_photos']} against {version['reference_photos']} held-out photos", highlight=False)
+        if version["recent_photos"] < told["fewest"]:
+            terminal.print(f"too few to say what has moved: {told['fewest']} are needed", highlight=False)
         table = Table("measure", "index", "limit", "", box=SIMPLE_HEAD)
         for drift in version["measures"]:
             moved = "[yellow]moved[/yellow]" if drift["moved"] else ""

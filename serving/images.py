@@ -63,6 +63,9 @@ class Photo:
     tables: tuple[float, ...] = ()
 
 
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+
+
 def read_photo(data: bytes, size: int, resize: str = "squeeze", max_memory: int | None = None) -> Photo:
     """Decode `data` completely, turn it upright, and make it a square of `size` x `size` pixels.
 
@@ -99,6 +102,8 @@ def _decode(image: Image.Image, size: int, resize: Resizer, max_memory: int | No
     file_format, mode = image.format or "unknown", image.mode
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImageError(f"the image has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} in all are accepted")
+    if _measure_tile(image) > MAX_PIXELS:
+        raise UnreadableImageError(f"a tile of the image has {_measure_tile(image):,} pixels; at most {MAX_PIXELS:,} are accepted")
     if max(image.size) > MAX_SIDE:
         raise UnreadableImageError(f"the image has {image.width:,} x {image.height:,} pixels; sides of at most {MAX_SIDE:,} are accepted")
     width, height = image.size
@@ -127,10 +132,17 @@ def _decode(image: Image.Image, size: int, resize: Resizer, max_memory: int | No
 
 def _estimate_memory(image: Image.Image, num_pixels: int) -> int:
     """Bytes that decoding takes at its peak, when Pillow holds an image and what it is being turned or converted to."""
-    per_pixel = 20 if image.has_transparency_data else _BYTES_PER_PIXEL.get(image.mode, 20)
+    # A decoder of WebP holds frames of its own.
+    per_pixel = 20 if image.has_transparency_data or image.format == "WEBP" else _BYTES_PER_PIXEL.get(image.mode, 20)
     # A progressive JPEG is held in full, as coefficients of two bytes, whatever size comes out of it.
     coefficients = 6 * num_pixels if image.info.get("progressive") else 0
-    return per_pixel * image.width * image.height + coefficients
+    return per_pixel * max(image.width * image.height, _measure_tile(image)) + coefficients
+
+
+def _measure_tile(image: Image.Image) -> int:
+    """Pixels of one tile of a TIFF, which is decoded whole, however little of it belongs to the image."""
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

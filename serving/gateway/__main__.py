@@ -42,6 +42,8 @@ def _parse() -> argparse.Namespace:
 
 def _open_source(arguments: argparse.Namespace) -> Source:
     if not arguments.model_dir:
+        if arguments.int8:
+            raise SourceError("--int8 goes with --model-dir; a registered version says itself which network serves")
         return RegistrySource(arguments.model)
     named = [text.partition("=") if "=" in text else (CHAMPION, "=", text) for text in arguments.model_dir]
     return FolderSource({alias: Path(folder) for alias, _, folder in named}, int8=arguments.int8)
@@ -65,7 +67,7 @@ def main() -> None:
     try:
         source = _open_source(arguments)
     except SourceError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error.explain()}", file=sys.stderr)
         sys.exit(2)
     settings = Settings(
         api_key=os.environ.get("PAWFLOW_API_KEY", ""),

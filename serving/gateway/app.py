@@ -24,13 +24,13 @@ from starlette.exceptions import HTTPException
 
 from serving.drift import FEWEST, WINDOW
 from serving.gateway import schemas
-from serving.gateway.bodies import WrongTypeError, parse_envelope, parse_form
+from serving.gateway.bodies import Photo, WrongTypeError, parse_envelope, parse_form
 from serving.gateway.fleet import Fleet
 from serving.gateway.gateway import Gateway
 from serving.gateway.observing import Observer
 from serving.gateway.settings import Settings
 from serving.gateway.sources import CHAMPION, Version
-from serving.options import Options
+from serving.options import Options, RequestError
 
 _PAGE = Path(__file__).parent / "page"
 
@@ -116,20 +116,22 @@ def _add_predictions(app: FastAPI, gateway: Gateway, guards: Sequence[Any]) -> N
             raise WrongTypeError("this address takes photos, not JSON; MLflow's JSON goes to /invocations")
         async with gateway.reader.read(request) as body:
             with gateway.queue.admit():
+                photos: Sequence[Photo] = [body]
                 if content_type.lower().startswith("multipart/form-data"):
-                    return await gateway.answer(
-                        name, (await parse_form(body, request.headers, gateway.settings.max_photos)).photos, options
-                    )
-                return await gateway.answer(name, [body], options)
+                    form = await parse_form(body, request.headers, gateway.settings.max_photos)
+                    photos, options = form.photos, Options.parse({**request.query_params, **form.fields})
+                return await gateway.answer(name, photos, options, request.is_disconnected)
 
     @app.post("/invocations", response_model=schemas.Answers, openapi_extra={"requestBody": schemas.ENVELOPE}, **shared)
     async def invocations(request: Request) -> Response:
         """The champion, in the format of MLflow's scoring server."""
         content_type = request.headers.get("content-type", "")
+        if request.query_params:
+            raise RequestError(f"options stand in `params` of the JSON; the address has {', '.join(request.query_params)[:50]!r}")
         async with gateway.reader.read(request) as body:
             with gateway.queue.admit():
                 parsing = gateway.queue.submit(lambda: parse_envelope(body, content_type, gateway.settings.max_photos))
-                return await gateway.answer(CHAMPION, *await asyncio.wrap_future(parsing))
+                return await gateway.answer(CHAMPION, *await asyncio.wrap_future(parsing), request.is_disconnected)
 
     @app.post("/flag", response_model=schemas.Flagged, status_code=201, openapi_extra={"requestBody": schemas.FLAG}, **shared)
     async def flag(request: Request) -> Response:

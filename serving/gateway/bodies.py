@@ -27,6 +27,9 @@ _ENVELOPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 #: The example that every complaint about an envelope ends with.
 _EXAMPLE = '{"dataframe_split": {"columns": ["image"], "data": [["<photo as base64>"]]}}'
 
+#: Sixty-four photos, each in a row of its own with some columns beside it, are less than a thousand.
+_MOST_PARTS = 10_000
+
 _TOO_MUCH = "too many photos are arriving at once; try again in a second"
 
 #: A photo, or what is wrong with it.
@@ -184,6 +187,10 @@ def parse_envelope(body: bytes | bytearray, content_type: str, max_photos: int) 
         raise WrongTypeError(
             f"the Content-Type is {content_type[:50]!r}; expected application/json with {_EXAMPLE}. A bare photo goes to /predict"
         )
+    # What a parser makes of many small things is many times as large as they are; photos in base64 hold none of these characters.
+    num_parts = sum(body.count(mark) for mark in b"[{,")
+    if num_parts > _MOST_PARTS:
+        raise TooLargeError(f"the JSON has {num_parts:,} lists, objects and values, and {_MOST_PARTS:,} are allowed; expected {_EXAMPLE}")
     try:
         envelope = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -32,6 +32,9 @@ class FullError(RuntimeError):
     """As many photos are kept as may be."""
 
 
+_FIELDS = frozenset({"consent", "label", "version"})
+
+
 @dataclass(frozen=True)
 class Flag:
     """What somebody says about an answer.
@@ -135,8 +138,11 @@ def read_flag(fields: dict[str, str], classes: tuple[str, ...]) -> str | None:
     """The label that a form says is right: a class, or None for "something else".
 
     Raises:
-        RequestError: Consent is missing, or the label is none of the classes.
+        RequestError: A field is unknown, consent is missing, or the label is none of the classes.
     """
+    unknown = sorted(set(fields) - _FIELDS)
+    if unknown:
+        raise RequestError(f"the form has a field {unknown[0][:50]!r}; expected {', '.join(sorted(_FIELDS))} and the photo as `image`")
     if fields.get("consent") != "yes":
         raise RequestError("the photo is kept only with consent; expected the field consent=yes")
     label = fields.get("label", "")

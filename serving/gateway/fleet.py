@@ -13,6 +13,7 @@ from serving.gateway.sources import CHALLENGER, CHAMPION, Source, SourceError, U
 
 #: Versions kept loaded because somebody asked for them, beside the champion and the challenger.
 _MAX_GUESTS = 2
+_MAX_REMEMBERED = 1000
 
 
 class NotServedError(LookupError):
@@ -25,12 +26,13 @@ class Fleet:
     def __init__(self, source: Source) -> None:
         """Start with nothing loaded; call `refresh`."""
         self.source = source
-        self.problem = "the registry has not been read yet"
+        self.problem = self.detail = "the registry has not been read yet"
         self._aliases: dict[str, str] = {}
         self._leaders: dict[str, Version] = {}
         self._guests: OrderedDict[str, Version] = OrderedDict()
         self._unknown: set[str] = set()
-        self._lock = threading.Lock()
+        self._failed: dict[str, SourceError] = {}
+        self._lock, self._guest_lock = threading.Lock(), threading.Lock()
 
     @property
     def leaders(self) -> dict[str, Version]:
@@ -38,7 +40,9 @@ class Fleet:
         return dict(self._leaders)
 
     def refresh(self) -> bool:
-        """Read the registry and load what has changed; whatever fails leaves the version so far in place, and is told in `problem`.
+        """Read the registry and load what has changed; whatever fails leaves the version so far in place.
+
+        It is told in `problem`, for callers, and in `detail`, for the log.
 
         Returns:
             Whether any leader changed.
@@ -46,25 +50,27 @@ class Fleet:
         with self._lock:
             try:
                 aliases = self.source.read_aliases()
-            except SourceError as error:
-                self.problem = str(error)
+            except Exception as error:
+                self.problem, self.detail = _tell(error)
                 return False
-            problems = []
+            problems: list[tuple[str, str]] = []
             leaders = {}
             for alias in (CHAMPION, CHALLENGER):
                 try:
                     if alias in aliases:
                         leaders[alias] = self._find_loaded(aliases[alias]) or self.source.load(aliases[alias])
-                except (SourceError, UnknownVersionError) as error:
-                    problems.append(f"{alias} stays as it was: {error}")
+                except Exception as error:
+                    # Also what nobody has foreseen, such as a full disk: the next time may go well.
+                    public, detail = _tell(error)
+                    problems.append((f"{alias} stays as it was: {public}", f"{alias} stays as it was: {detail}"))
                     leaders |= {alias: self._leaders[alias]} if alias in self._leaders else {}
             if CHAMPION not in aliases:
-                problems.append(f"{self.source.model} has no champion; promote a version")
+                problems.append((f"{self.source.model} has no champion; promote a version",) * 2)
             changed = {alias: version.number for alias, version in leaders.items()} != {
                 alias: version.number for alias, version in self._leaders.items()
             }
-            self._aliases, self._leaders, self._unknown = aliases, leaders, set()
-            self.problem = "; ".join(problems)
+            self._aliases, self._leaders, self._unknown, self._failed = aliases, leaders, set(), {}
+            self.problem, self.detail = ("; ".join(told[part] for told in problems) for part in (0, 1))
             return changed
 
     def find(self, name: str) -> Version | None:
@@ -78,19 +84,28 @@ class Fleet:
             NotServedError: There is none.
             SourceError: It cannot be had.
         """
-        with self._lock:
+        # Guests load one after the other, and apart from `refresh`, which promotions wait for.
+        with self._guest_lock:
             number = self._aliases.get(name, name)
             version = self._find_loaded(number)
-            if version is None:
-                if number in self._unknown or not number.isascii() or not number.isalnum():
-                    raise self._refuse(name)
-                try:
-                    version = self.source.load(number)
-                except UnknownVersionError:
-                    # Bounded, and forgotten at the next refresh: whoever asks for made-up versions must not keep the registry busy.
-                    if len(self._unknown) < 1000:
-                        self._unknown.add(number)
-                    raise self._refuse(name) from None
+            if version is not None:
+                return version
+            if number in self._unknown or not number.isascii() or not number.isalnum():
+                raise self._refuse(name)
+            if number in self._failed:
+                raise self._failed[number]
+            try:
+                version = self.source.load(number)
+            # Both are bounded, and forgotten at the next refresh: whoever asks for what cannot be had must not keep the registry busy.
+            except UnknownVersionError:
+                if len(self._unknown) < _MAX_REMEMBERED:
+                    self._unknown.add(number)
+                raise self._refuse(name) from None
+            except SourceError as error:
+                if len(self._failed) < _MAX_REMEMBERED:
+                    self._failed[number] = error
+                raise
+            with self._lock:
                 self._guests[number] = version
                 while len(self._guests) > _MAX_GUESTS:
                     self._guests.popitem(last=False)
@@ -103,3 +118,12 @@ class Fleet:
     def _refuse(self, name: str) -> NotServedError:
         known = ", ".join(f"{alias} (version {number})" for alias, number in sorted(self._aliases.items())) or "none"
         return NotServedError(f"{self.source.model} has no alias or version {name[:50]!r}; aliases: {known}")
+
+
+def _tell(error: Exception) -> tuple[str, str]:
+    """What is said of an error to callers, and what in the log."""
+    if isinstance(error, SourceError):
+        return str(error), error.explain()
+    if isinstance(error, UnknownVersionError):
+        return f"there is no version {error}", f"there is no version {error}"
+    return "something unforeseen went wrong, which the log names", f"{type(error).__name__}: {error}"

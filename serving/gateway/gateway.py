@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi.responses import JSONResponse, Response
 
-from serving.admission import ComputeQueue
+from serving.admission import ComputeQueue, OverloadedError
 from serving.gateway import schemas
 from serving.gateway.bodies import BodyReader, Form, Photo
 from serving.gateway.flagging import Flag, FlaggedPhotos, read_flag
@@ -22,10 +22,15 @@ from serving.gateway.fleet import Fleet
 from serving.gateway.metrics import Metrics
 from serving.gateway.observing import log
 from serving.gateway.settings import Settings
-from serving.gateway.sources import CHAMPION, Version
+from serving.gateway.sources import CHAMPION, SourceError, Version
 from serving.images import UnreadableImageError
 from serving.options import Options, RequestError
 from serving.predictor import Examined
+
+#: Callers who wait for a version that is not loaded.
+_MOST_LOADING = 4
+#: As nginx has it; nobody sees it but the log.
+_LEFT = 499
 
 
 class Gateway:
@@ -35,6 +40,7 @@ class Gateway:
         """Put the parts together; nothing is loaded or started yet."""
         self.fleet = fleet
         self.settings = settings
+        self._loading: set[asyncio.Task[Version]] = set()
         self.queue = ComputeQueue(settings.num_threads, settings.max_waiting)
         self.reader = BodyReader(settings)
         self.metrics = Metrics(lambda: self.queue.num_admitted, lambda: self.reader.num_buffered, lambda: fleet.leaders.values())
@@ -56,14 +62,18 @@ class Gateway:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self.settings.poll_seconds)
-            await self._refresh()
+            try:
+                await self._refresh()
+            except Exception:
+                # Whatever it was, the registry is followed on.
+                log.exception("the registry could not be followed")
 
     async def _refresh(self) -> None:
-        before = self.fleet.problem
+        before = self.fleet.detail
         changed = await asyncio.to_thread(self.fleet.refresh)
         self.metrics.healthy.set(not self.fleet.problem)
-        if self.fleet.problem and self.fleet.problem != before:
-            log.warning(self.fleet.problem)
+        if self.fleet.problem and self.fleet.detail != before:
+            log.warning(self.fleet.detail)
         if changed:
             self.metrics.reloads.inc()
             self.metrics.versions.clear()
@@ -76,14 +86,32 @@ class Gateway:
         if name == CHAMPION and CHAMPION not in self.fleet.leaders:
             raise schemas.NotReadyError(f"no model can answer yet: {self.fleet.problem}")
         version = self.fleet.find(name)
-        return version if version is not None else await asyncio.to_thread(self.fleet.load, name)
+        return version if version is not None else await self._load(name)
 
-    async def answer(self, name: str, photos: Sequence[Photo], options: Options) -> Response:
-        """Classify the photos of one admitted request, one after the other."""
+    async def _load(self, name: str) -> Version:
+        # Who waits for one holds a place that the champion's callers need.
+        if len(self._loading) >= _MOST_LOADING:
+            raise OverloadedError("too many ask for versions that are not loaded; try again in a second")
+        loading = asyncio.create_task(asyncio.to_thread(self.fleet.load, name))
+        self._loading.add(loading)
+        loading.add_done_callback(self._loading.discard)
+        try:
+            async with asyncio.timeout(self.settings.answer_seconds):
+                return await asyncio.shield(loading)
+        except SourceError as error:
+            log.warning(error.explain())
+            raise
+
+    async def answer(self, name: str, photos: Sequence[Photo], options: Options, has_left: Callable[[], Awaitable[bool]]) -> Response:
+        """Classify the photos of one admitted request, one after the other, for as long as the caller is there."""
         if not photos:
             raise RequestError("no photo arrived; expected at least one")
-        version = await self.find(name)
-        return JSONResponse({"predictions": [await self._classify(version, row, photo, options) for row, photo in enumerate(photos)]})
+        version, answers = await self.find(name), []
+        for row, photo in enumerate(photos):
+            if await has_left():
+                return Response(status_code=_LEFT)
+            answers.append(await self._classify(version, row, photo, options))
+        return JSONResponse({"predictions": answers})
 
     async def _classify(self, version: Version, row: int, photo: Photo, options: Options) -> dict[str, Any]:
         def compute() -> Examined:

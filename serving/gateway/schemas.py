@@ -95,7 +95,8 @@ class WatchedVersion(BaseModel):
     version: str
     since: str = Field(description="when it was loaded; ISO 8601, UTC")
     photos: int
-    labels: dict[str, int] = Field(description="photos of each class, in the model's order")
+    classes: list[str] = Field(description="in the model's order, which JSON does not keep of names that are numbers")
+    labels: dict[str, int] = Field(description="photos of each class")
     not_sure: int
     probabilities: list[ProbabilityBin]
     reference_photos: int | None = Field(description="held-out photos of the reference; null where the version has none that can be read")

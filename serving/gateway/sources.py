@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,20 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 
 class SourceError(RuntimeError):
-    """The registry does not answer, or what it holds cannot be served; the message says what to do."""
+    """The registry does not answer, or what it holds cannot be served; the message is for callers.
+
+    Attributes:
+        detail: For the log: addresses and paths, which are nobody's business.
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        """See the attributes."""
+        super().__init__(message)
+        self.detail = detail
+
+    def explain(self) -> str:
+        """The message, with the detail."""
+        return f"{self}: {self.detail}" if self.detail else str(self)
 
 
 class UnknownVersionError(LookupError):
@@ -67,6 +81,8 @@ class FolderSource:
         for folder in folders.values():
             if not (folder / MODEL_FILE).is_file() or not (folder / CARD_FILE).is_file():
                 raise SourceError(f"{folder} is no model folder: expected {MODEL_FILE} and {CARD_FILE} in it")
+            if int8 and not (folder / INT8_FILE).is_file():
+                raise SourceError(f"{folder} has no 8-bit network ({INT8_FILE}); leave out --int8")
         self.model = next(iter(folders.values())).absolute().name
         self._int8 = int8
         self._aliases = {alias: _digest(folder / MODEL_FILE)[:12] for alias, folder in folders.items()}
@@ -81,7 +97,10 @@ class FolderSource:
         if number not in self._folders:
             raise UnknownVersionError(number)
         folder = self._folders[number]
-        return _load(folder, number, (folder / MODEL_FILE).stat().st_mtime, int8=self._int8)
+        try:
+            return _load(folder, number, (folder / MODEL_FILE).stat().st_mtime, int8=self._int8)
+        except Exception as error:
+            raise SourceError(f"{self.model} version {number} cannot be served", f"{folder}: {error}") from error
 
 
 class RegistrySource:
@@ -136,19 +155,23 @@ class RegistrySource:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise UnknownVersionError(number) from None
             raise _unreachable(error) from error
-        with tempfile.TemporaryDirectory(prefix="pawflow-") as scratch:
-            try:
+        if str(entry.version) != number:
+            # A registry takes 01 for 1 too, but a version has one name.
+            raise UnknownVersionError(number)
+        try:
+            with tempfile.TemporaryDirectory(prefix="pawflow-") as scratch:
                 root = Path(download_artifacts(f"models:/{self.model}/{number}", dst_path=scratch))
                 (card,) = root.rglob(CARD_FILE)
                 return _load(card.parent, number, entry.creation_timestamp / 1000, int8=entry.tags.get(SERVE_TAG) == "int8")
-            except Exception as error:
-                raise SourceError(f"{self.model} version {number} cannot be served: {error}") from error
+        except Exception as error:
+            raise SourceError(f"{self.model} version {number} cannot be served", str(error)) from error
 
 
 def _unreachable(error: Exception) -> SourceError:
-    return SourceError(
-        f"the registry at MLFLOW_TRACKING_URI={os.environ.get('MLFLOW_TRACKING_URI', '')!r} does not answer as it should: {error}"
-    )
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    # A user's name and password may stand in it.
+    shown, told = (re.sub(r"//[^/@]*@", "//", text) for text in (address, str(error)))
+    return SourceError("the registry does not answer as it should", f"MLFLOW_TRACKING_URI={shown!r}: {told}")
 
 
 def _load(folder: Path, number: str, created: float, *, int8: bool) -> Version:

@@ -53,6 +53,7 @@ class Tally:
         return {
             "since": self._since.isoformat(timespec="seconds"),
             "photos": sum(self._labels.values()),
+            "classes": list(self._labels),
             "labels": self._labels,
             "not_sure": self._num_not_sure,
             "probabilities": [{"at_most": end, "photos": count} for end, count in zip(PROBABILITY_BINS, self._probabilities, strict=True)],

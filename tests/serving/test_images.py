@@ -170,3 +170,23 @@ def test_memory_is_limited_where_a_limit_is_set() -> None:
             read_photo(encoded[name], 32, max_memory=20_000_000)
     # An ordinary JPEG is reduced while it is decoded, so it takes little.
     assert read_photo(encoded["JPEG"], 32, max_memory=2_000_000).width == 3000
+    stream = io.BytesIO()
+    black.save(stream, "WEBP", lossless=True)
+    with pytest.raises(UnreadableImageError, match="takes about 180 MB"):
+        read_photo(stream.getvalue(), 32, max_memory=100_000_000)
+
+
+def write_tiled_tiff(side: int, tile: int) -> bytes:
+    """A grey TIFF of `side` pixels a side, in one tile that is far larger; what is in it does not matter."""
+    data = zlib.compress(b"")
+    fields = [(256, side), (257, side), (258, 8), (259, 8), (262, 1), (277, 1), (322, tile), (323, tile), (324, 8), (325, len(data))]
+    offset = 8 + len(data)
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields)
+    return struct.pack("<2sHI", b"II", 42, offset) + data + struct.pack("<H", len(fields)) + entries + struct.pack("<I", 0)
+
+
+def test_a_large_tile_makes_a_small_image_large() -> None:
+    with pytest.raises(UnreadableImageError, match="of 64 x 64 pixels takes about 500 MB"):
+        read_photo(write_tiled_tiff(64, 10_000), 32, max_memory=200_000_000)
+    with pytest.raises(UnreadableImageError, match="a tile of the image has 1,024,000,000 pixels"):
+        read_photo(write_tiled_tiff(64, 32_000), 32)

@@ -50,7 +50,7 @@ export class Card {
     const telling = mapped.filter(({ answer }) => answer.heat_map.flat().some((value) => value > 0));
     this.#offerHeat(telling);
     this.element.querySelector(".no-heat").hidden = !mapped.length || telling.length > 0;
-    if (answered.length && this.models.flagging) opinions.append(this.#flag(answered[0].version));
+    if (answered.length && this.models.flagging) opinions.append(this.#flag(answered[0].answer));
     const spoken = answered.map(({ version, answer }) =>
       `${version.alias}: ${answer.label}, ${percent(answer.probability)}${answer.not_sure ? ", not sure" : ""}`);
     return `${this.photo.name}. ${[...spoken, ...reasons].join(". ")}`;
@@ -66,8 +66,10 @@ export class Card {
   #opinion(version, answer) {
     const element = copy("opinion-template");
     element.querySelector(".alias").textContent = version.alias;
-    const date = new Date(version.created).toLocaleDateString(undefined, { dateStyle: "medium" });
-    element.querySelector(".origin").textContent = `version ${answer.model_version}, ${date}`;
+    // Another one may have become champion since the page has asked which there are.
+    const date = answer.model_version === version.version
+      ? `, ${new Date(version.created).toLocaleDateString(undefined, { dateStyle: "medium" })}` : "";
+    element.querySelector(".origin").textContent = `version ${answer.model_version}${date}`;
     element.querySelector(".label").textContent = answer.label;
     element.querySelector(".badge").hidden = !answer.not_sure;
     const sorted = Object.entries(answer.probabilities).sort(([, first], [, second]) => second - first);
@@ -108,10 +110,10 @@ export class Card {
     this.element.querySelector(".unshown").hidden = false;
   }
 
-  #flag(version) {
+  #flag(answer) {
     const element = copy("flag-template");
     const form = element.querySelector("form");
-    const choices = [["Choose …", "", true], ...version.classes.map((name) => [name, name]), ["something else", "else"]];
+    const choices = [["Choose …", "", true], ...Object.keys(answer.probabilities).map((name) => [name, name]), ["something else", "else"]];
     form.label.append(...choices.map(([text, value, disabled]) => {
       const option = new Option(text, value, disabled, disabled);
       option.disabled = Boolean(disabled);
@@ -123,7 +125,7 @@ export class Card {
       const button = form.querySelector("button");
       button.disabled = true;
       try {
-        await flag(this.photo, version.alias, form.label.value === "else" ? "" : form.label.value);
+        await flag(this.photo, answer.model_version, form.label.value === "else" ? "" : form.label.value);
         outcome.textContent = "Thank you. The photo waits for the next training.";
         button.hidden = true;
       } catch (error) {

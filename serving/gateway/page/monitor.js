@@ -24,7 +24,7 @@ function describeVersion(version, fewest) {
   element.querySelector(".probabilities").append(...bins.filter((row, index) => index || version.probabilities[0].photos));
   const moved = element.querySelector(".moved");
   moved.hidden = !version.measures.length;
-  const names = Object.keys(version.labels);
+  const names = version.classes;
   moved.querySelector(".measures").append(...version.measures.map((measure) => describeMeasure(measure, names)));
   return element;
 }

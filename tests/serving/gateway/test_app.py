@@ -64,6 +64,10 @@ def test_options_are_passed_on(gateway: Client, tmp_path: Path) -> None:
     refused = gateway.post("/predict?topk=1", data=BRIGHT)
     assert (refused.status_code, refused.json()["error_code"]) == (400, "BAD_REQUEST")
     assert "unknown option 'topk'" in refused.json()["message"]
+    of_form = gateway.post("/predict", files={"image": BRIGHT}, data={"top_k": "1"}).json()["predictions"][0]
+    assert list(of_form["probabilities"]) == [answer["label"]]
+    refused = gateway.post("/predict", files={"image": BRIGHT}, data={"nonsense": "1"})
+    assert (refused.status_code, refused.json()["message"][:25]) == (400, "unknown option 'nonsense'")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,9 @@ def test_one_bad_photo_fails_all_or_its_row_alone(gateway: Client) -> None:
         ("/invocations", "", b"{}", 415, "expected application/json"),
         ("/invocations", "text/csv", b"image\nx\n", 415, "expected application/json"),
         ("/invocations", "application/json", b"\xff\xfe\xfd", 400, "not JSON in UTF-8"),
-        ("/invocations", "application/json", b"[" * 100_000, 400, "not JSON"),
+        ("/invocations", "application/json", b"[" * 10_000, 400, "not JSON"),
+        ("/invocations", "application/json", b'{"instances": [' + b"{}," * 10_000 + b"{}]}", 413, "lists, objects and values"),
+        ("/invocations?top_k=1", "application/json", b"{}", 400, "options stand in `params` of the JSON; the address has 'top_k'"),
         ("/invocations", "application/json", b"[]", 400, "the JSON is a list"),
         ("/invocations", "application/json", b"{}", 400, "has the keys none"),
         ("/invocations", "application/json", b'{"inputs": 1, "instances": 2}', 400, "exactly one of"),

@@ -11,7 +11,7 @@ import mlflow
 import pytest
 
 from serving.gateway.fleet import Fleet, NotServedError
-from serving.gateway.sources import FolderSource, RegistrySource, SourceError, UnknownVersionError
+from serving.gateway.sources import FolderSource, RegistrySource, SourceError, UnknownVersionError, Version
 from serving.predictor import INT8_FILE, SERVE_TAG
 from tests.conftest import write_mean_model
 from tests.serving.http import draw
@@ -48,7 +48,7 @@ def test_a_fleet_follows_the_registry(tmp_path: Path) -> None:
     assert fleet.find("previous") is None
     assert fleet.load("previous").number == "1"
     assert fleet.find("1") is fleet.load("previous")
-    for name in ("3", "nobody", "../1", "1' OR 1", ""):
+    for name in ("3", "01", "nobody", "../1", "1' OR 1", ""):
         with pytest.raises(NotServedError, match="aliases: champion \\(version 2\\), previous \\(version 1\\)"):
             fleet.load(name)
 
@@ -71,6 +71,55 @@ def test_a_champion_that_cannot_be_loaded_leaves_the_old_one(tmp_path: Path) -> 
     assert "champion stays as it was" in fleet.problem
     with pytest.raises(UnknownVersionError):
         source.load("nothing")
+
+
+def test_what_nobody_has_foreseen_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(FolderSource({"champion": write_mean_model(tmp_path / "model", 32, 1.0)}))
+
+    def fail(number: str) -> Version:
+        raise OSError(28, "No space left on device", "/tmp/pawflow-secret")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(fleet.source, "load", fail)
+        assert not fleet.refresh()
+    assert fleet.problem == "champion stays as it was: something unforeseen went wrong, which the log names"
+    assert "No space left on device: '/tmp/pawflow-secret'" in fleet.detail
+    assert fleet.refresh()
+    assert not fleet.problem
+
+
+def test_a_version_that_cannot_be_had_is_asked_for_once_until_the_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(FolderSource({"champion": write_mean_model(tmp_path / "model", 32, 1.0)}))
+    asked: list[str] = []
+
+    def fail(number: str) -> Version:
+        asked.append(number)
+        raise SourceError(f"version {number} cannot be served", "/tmp/pawflow-secret")
+
+    fleet.refresh()
+    monkeypatch.setattr(fleet.source, "load", fail)
+    for _ in range(3):
+        with pytest.raises(SourceError, match="^version 7 cannot be served$"):
+            fleet.load("7")
+    fleet.refresh()
+    with pytest.raises(SourceError):
+        fleet.load("7")
+    assert asked == ["7", "7"]
+
+
+def test_the_address_of_a_registry_and_its_password_are_for_nobody(deserted_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", deserted_address.replace("//", "//reader:secret@"))
+    source = RegistrySource("pets")
+    with pytest.raises(SourceError) as raised:
+        source.read_aliases()
+    assert str(raised.value) == "the registry does not answer as it should"
+    assert deserted_address in raised.value.explain()
+    assert "secret" not in raised.value.explain()
+
+
+def test_eight_bits_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"has no 8-bit network \(model.int8.onnx\); leave out --int8"):
+        FolderSource({"champion": write_mean_model(tmp_path / "model", 32, 1.0)}, int8=True)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
