@@ -49,7 +49,8 @@ class Progress:
         num_images: Images in those batches.
         sums: Metric -> its sum over those images.
         history: Metric -> its value after each epoch of all phases.
-        best: Best value of the monitored metric in this phase.
+        best: Best value of the monitored metric so far.
+        best_of_phase: The same, in this phase, by which its patience is counted.
         wait: Epochs since then.
         stopped: Whether the phase has ended before its last epoch.
         reached: Whether that was because the target was reached.
@@ -65,6 +66,7 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
     best: float | None = None
+    best_of_phase: float | None = None
     wait: int = 0
     stopped: bool = False
     reached: bool = False
@@ -74,7 +76,7 @@ class Progress:
 
     def begin(self, phase: str) -> None:
         """Enter a phase; `best` stays, so that a phase whose every epoch is worse than one before it changes nothing."""
-        self.phase, self.epoch, self.wait, self.stopped = phase, 0, 0, False
+        self.phase, self.epoch, self.best_of_phase, self.wait, self.stopped = phase, 0, None, 0, False
 
     def add(self, means: dict[str, float], num_images: int) -> None:
         """Add what a part of an epoch came to on average."""

@@ -155,11 +155,17 @@ def _require_finite(loss: float, candidate: Candidate, session: Session) -> None
 def _is_kept(progress: Progress, candidate: Candidate, values: dict[str, float]) -> bool:
     """Whether this epoch is the best so far, or good enough; notes when to stop."""
     value = values[candidate.monitor]
-    is_better = progress.best is None or (value < progress.best if candidate.monitor in _LOSSES else value > progress.best)
-    progress.best, progress.wait = (value, 0) if is_better else (progress.best, progress.wait + 1)
+
+    def is_better(than: float | None) -> bool:
+        return than is None or (value < than if candidate.monitor in _LOSSES else value > than)
+
+    # A phase that begins worse than the one before has the same patience; what is kept is the best of all.
+    progress.best_of_phase, progress.wait = (value, 0) if is_better(progress.best_of_phase) else (progress.best_of_phase, progress.wait + 1)
+    is_best = is_better(progress.best)
+    progress.best = value if is_best else progress.best
     progress.reached = candidate.stop_at is not None and _reaches(candidate.stop_at, values)
     progress.stopped = progress.reached or progress.wait >= candidate.patience
-    return is_better or progress.reached
+    return is_best or progress.reached
 
 
 def _reaches(target: Target, values: dict[str, float]) -> bool:

@@ -6,7 +6,8 @@ weights are held back is chosen by cross-validation, with all images of a group 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from components.common.errors import PawflowError
 from components.train.network import Floats
 
 _NUM_FOLDS = 3
@@ -116,9 +118,23 @@ def _choose_logistic(sample: Rows, seed: int) -> tuple[dict[str, Any], list[floa
     grid = {"logisticregression__C": _INVERSE_PENALTIES}
     score = _scoring_all(np.unique(sample.labels))
     search = GridSearchCV(_make_logistic(seed), grid, scoring=score, cv=GroupKFold(_NUM_FOLDS), refit=False, error_score="raise")
-    search.fit(sample.features, sample.labels, groups=sample.groups, logisticregression__sample_weight=sample.weights)
+    with _explained():
+        search.fit(sample.features, sample.labels, groups=sample.groups, logisticregression__sample_weight=sample.weights)
     losses = [-float(score) for score in search.cv_results_["mean_test_score"]]
     return {"inverse_penalty": search.best_params_["logisticregression__C"]}, losses
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What scikit-learn says of groups that cannot be divided, in words."""
+    try:
+        yield
+    except ValueError as error:
+        reason = str(error).splitlines()[-1]
+        raise PawflowError(
+            f"the penalty of the head cannot be chosen by cross-validation ({reason}): the training images are of too few groups; "
+            f"expected {_NUM_FOLDS} or more in which each class occurs, so add images of others"
+        ) from error
 
 
 def _scoring_all(classes: NDArray[np.int64]) -> Callable[[Pipeline, Floats, NDArray[np.int64]], float]:
@@ -153,7 +169,8 @@ def _choose_ridge(sample: Rows) -> tuple[dict[str, Any], list[float]]:
     estimator = make_pipeline(StandardScaler(), Ridge())
     folds, options = GroupKFold(_NUM_FOLDS), {"ridge__sample_weight": sample.weights}
     search = GridSearchCV(estimator, {"ridge__alpha": _PENALTIES}, scoring="neg_mean_squared_error", cv=folds, refit=False)
-    search.fit(sample.features, targets, groups=sample.groups, **options)
+    with _explained():
+        search.fit(sample.features, targets, groups=sample.groups, **options)
     estimator.set_params(**search.best_params_)
     scores = cross_val_predict(estimator, sample.features, targets, groups=sample.groups, cv=folds, params=options)
     scale = minimize_scalar(lambda scale: log_loss(targets, softmax(scale * scores, axis=1)), bounds=(1, 100)).x

@@ -67,8 +67,8 @@ def test_a_phase_that_only_makes_it_worse_changes_nothing(dataset: Dataset, reci
     fitted = fit(dataset, recipe, TUNED.model_copy(update={"unfreeze": "block1", "optimizer": "sgd", "fine_tune_rate": 20.0}), None)
     fitted.network.compile(loss="categorical_crossentropy", metrics=["accuracy"])
     kept = fitted.network.evaluate(ValidationBatches(dataset, TUNED), verbose=0, return_dict=True)
-    head, body = fitted.history["val_loss"]
-    assert body > 2 * head
+    head, *body = fitted.history["val_loss"]
+    assert min(body) > 2 * head
     assert kept["loss"] == pytest.approx(head, rel=1e-4)
 
 

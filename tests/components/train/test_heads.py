@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from components.common.errors import PawflowError
 from components.train import heads
 from components.train.heads import CLASSIFIERS, Rows, fit_logistic, sample_rows
 
@@ -62,6 +63,12 @@ def test_a_class_that_a_fold_has_nothing_of_does_not_spoil_the_choice(classifier
     assert len(set(head.curve)) == 4
     without = rows.take(rows.labels != 2)
     assert CLASSIFIERS[classifier](without, 0, head.params).weights.shape == (6, 4)
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_groups_that_cannot_be_divided_are_an_error_in_words(classifier: str) -> None:
+    with pytest.raises(PawflowError, match="cannot be chosen by cross-validation .*groups; expected 3 or more in which each class occurs"):
+        CLASSIFIERS[classifier](replace(draw(2), groups=np.repeat(["a", "b"], 120)), 0)
 
 
 def test_a_sample_has_every_class_and_leaves_something_to_cross_validate_by(monkeypatch: pytest.MonkeyPatch) -> None:
