@@ -70,7 +70,10 @@ def examine(recipe: Recipe, target: Target, profile: Profile | None = None) -> I
         target: Where.
         profile: Of the cluster.
     """
-    yield from _check_machine()
+    yield from _check_installation()
+    if target != "cluster":
+        # There, tasks run on other machines.
+        yield from _check_machine()
     yield _attempt("MLflow", tracking_store.require_server)
     yield _attempt("checkpoints", require_place)
     if target == "cluster":
@@ -120,10 +123,13 @@ def _attempt(subject: str, check: Callable[[], str]) -> Finding:
         return Finding(subject, "failed", str(error))
 
 
-def _check_machine() -> Iterator[Finding]:
+def _check_installation() -> Iterator[Finding]:
     yield Finding("Python", "ok", sys.version.split()[0])
     wrong = list(_list_wrong_packages())
     yield Finding("packages", "failed" if wrong else "ok", f"{'; '.join(wrong)}: run `make -B setup`" if wrong else "all as required")
+
+
+def _check_machine() -> Iterator[Finding]:
     place = home()
     while not place.exists():
         place = place.parent

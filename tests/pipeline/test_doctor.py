@@ -134,6 +134,7 @@ def test_the_command_fails_with_the_remedy_as_json(monkeypatch: pytest.MonkeyPat
     findings = {found["subject"]: found for found in map(json.loads, result.stdout.splitlines())}
     assert findings["Kubeflow Pipelines"]["level"] == "failed"
     assert findings["MLflow"]["level"] == "ok"
+    assert "disk" not in findings, "that of this machine does not matter there"
 
 
 def test_an_mlflow_server_that_does_not_know_its_name_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
