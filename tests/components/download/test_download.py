@@ -21,7 +21,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def request_for(root: Path | None, provider: str = "local", name: str = "dogs-vs-cats") -> Request:
-    return Request(Source(name=name, provider=provider, layout="dogs_vs_cats", num_images=24), root, seed=0)
+    num_images = 24 if provider == "sample" else 600
+    return Request(Source(name=name, provider=provider, layout="dogs_vs_cats", num_images=num_images), root, seed=0)
 
 
 def test_a_local_archive_is_copied_with_its_provenance(root: Path, tmp_path: Path) -> None:
