@@ -90,7 +90,8 @@ def examine(recipe: Recipe, target: Target, profile: Profile | None = None) -> I
         yield _attempt("decisions", partial(_count_decisions, recipe.decisions))
     if recipe.sources.previous:
         yield _attempt("earlier dataset", partial(_find_dataset, recipe.sources.previous))
-    for candidate in recipe.candidates:
+    # Elsewhere the images have what candidates need, or not.
+    for candidate in recipe.candidates if target == "local" else ():
         yield from _check_candidate(candidate)
 
 

@@ -132,8 +132,9 @@ def _decode(image: Image.Image, size: int, resize: Resizer, max_memory: int | No
 
 def _estimate_memory(image: Image.Image, num_pixels: int) -> int:
     """Bytes that decoding takes at its peak, when Pillow holds an image and what it is being turned or converted to."""
+    per_pixel = 20 if image.has_transparency_data else _BYTES_PER_PIXEL.get(image.mode, 20)
     # A decoder of WebP holds frames of its own.
-    per_pixel = 20 if image.has_transparency_data or image.format == "WEBP" else _BYTES_PER_PIXEL.get(image.mode, 20)
+    per_pixel = max(per_pixel, 16) if image.format == "WEBP" else per_pixel
     # A progressive JPEG is held in full, as coefficients of two bytes, whatever size comes out of it.
     coefficients = 6 * num_pixels if image.info.get("progressive") else 0
     return per_pixel * max(image.width * image.height, _measure_tile(image)) + coefficients

@@ -42,7 +42,9 @@ class Place(Strict):
 
     provider: str = Field(description="who serves it; components/download/README.md lists them")
     url: str | None = Field(default=None, description="`http`: of the archive; `s3`: s3://bucket/archive.zip or s3://bucket/prefix/")
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="of the archive; `http` needs it, `s3` checks it")
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="of the archive; `http` needs it; given, `s3` and `sources.root` check it too"
+    )
     endpoint: str | None = Field(default=None, description="`s3`: address of the service; by default AWS_ENDPOINT_URL_S3, else Amazon's")
     competition: str | None = Field(default=None, description="`kaggle`: its name in the address; by default the source's name")
     path: UserPath | None = Field(default=None, description="`folder`: of the images")
@@ -265,7 +267,8 @@ def _explain(error: ValidationError) -> str:
             known = re.findall("'([^']*)'", problem["ctx"]["expected"])
             lines.append(f"  {place}: there is no {problem['input']!r}{list_known(problem['input'], known)}"[:400])
         else:
-            lines.append(f"  {place}: {problem['msg']} (got {problem['input']!r})"[:400])
+            remedy = "; write true or false" if problem["type"] == "bool_type" else ""
+            lines.append(f"  {place}: {problem['msg']} (got {problem['input']!r}){remedy}"[:400])
     return "\n".join(lines)
 
 
@@ -287,7 +290,7 @@ def _shrink(recipe: Recipe) -> Recipe:
         update={
             "candidates": candidates,
             # Every architecture takes images of this size.
-            "image_size": min(recipe.image_size, 80),
+            "image_size": min(recipe.image_size, 96),
             # Enough that each class has some images in every split.
             "split": Split(validation=max(recipe.split.validation, 0.2), test=max(recipe.split.test, 0.2)),
             "sources": recipe.sources.model_copy(

@@ -269,7 +269,12 @@ def roll_back(model: str, reason: str) -> Event:
     client = _client()
     with machine_lock():
         current, previous = find_version(model, CHAMPION), find_version(model, PREVIOUS)
+        events = read_history(model)
         usable = {entry.version for entry in list_versions(model) if "rolled_back" not in entry.tags} - {current}
+        if events and events[-1].action == "rolled back" and events[-1].version == current == previous:
+            # An attempt that was killed has come as far as that.
+            _set_previous(model, current, usable)
+            return events[-1]
         target = previous if previous in usable else _find_earlier(model, current, usable)
         if current is None or target is None:
             raise PawflowError(
@@ -279,12 +284,16 @@ def roll_back(model: str, reason: str) -> Event:
         client.set_model_version_tag(model, current, _ROLLED_BACK, shorten(reason))
         event = _record(model, "rolled back", target, current, reason)
         client.set_registered_model_alias(model, CHAMPION, target)
-        earlier = _find_earlier(model, target, usable - {target})
-        if earlier is not None:
-            client.set_registered_model_alias(model, PREVIOUS, earlier)
-        else:
-            client.delete_registered_model_alias(model, PREVIOUS)
+        _set_previous(model, target, usable - {target})
         return event
+
+
+def _set_previous(model: str, champion: str, usable: Set[str]) -> None:
+    client, earlier = _client(), _find_earlier(model, champion, usable)
+    if earlier is not None:
+        client.set_registered_model_alias(model, PREVIOUS, earlier)
+    else:
+        client.delete_registered_model_alias(model, PREVIOUS)
 
 
 def _find_earlier(model: str, version: str | None, usable: Set[str]) -> str | None:

@@ -33,8 +33,8 @@ _OWNER_TAG = "pawflow.owner"
 _LINK = "tracking.json"
 #: Seconds between two samples of processor, memory and GPU: a training of half a minute has a curve, and one of a day no gigabytes of them.
 _SAMPLING_INTERVAL = 2.0
-#: Seconds by which the two times of a process and of a run, the one counted from the machine's start, may be apart.
-_CLOCK_ERROR = 2.0
+#: Seconds by which the two times of a process and of a run, the one counted from the machine's start, may be apart: clocks are put right.
+_CLOCK_ERROR = 300.0
 #: MLflow refuses longer parameter values.
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 4000

@@ -6,8 +6,8 @@ weights are held back is chosen by cross-validation, with all images of a group 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,18 +17,20 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
+from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from components.common.errors import PawflowError
+from components.common.progress import say
 from components.train.network import Floats
 
 _NUM_FOLDS = 3
 #: Inverse strengths of the penalty of logistic regression, and strengths of that of ridge; features are standardised first.
 _INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 _PENALTIES = (1e1, 1e2, 1e3, 1e4)
+#: Of the scores of ridge, where it cannot be fitted; the temperature of the network is, afterwards.
+_MIDDLING_SCALE = 5.0
 #: Rows on which the penalty is chosen, at most; more would hardly change the choice, and cost three folds times four penalties.
 _MOST_ROWS_FOR_CHOICE = 6000
 
@@ -115,26 +117,29 @@ def _make_logistic(seed: int) -> Pipeline:
 
 
 def _choose_logistic(sample: Rows, seed: int) -> tuple[dict[str, Any], list[float]]:
-    grid = {"logisticregression__C": _INVERSE_PENALTIES}
+    grid, folds = {"logisticregression__C": _INVERSE_PENALTIES}, _divide(sample)
+    if not folds:
+        return {"inverse_penalty": _INVERSE_PENALTIES[2]}, []
     score = _scoring_all(np.unique(sample.labels))
-    search = GridSearchCV(_make_logistic(seed), grid, scoring=score, cv=GroupKFold(_NUM_FOLDS), refit=False, error_score="raise")
-    with _explained():
-        search.fit(sample.features, sample.labels, groups=sample.groups, logisticregression__sample_weight=sample.weights)
+    search = GridSearchCV(_make_logistic(seed), grid, scoring=score, cv=folds, refit=False, error_score="raise")
+    search.fit(sample.features, sample.labels, logisticregression__sample_weight=sample.weights)
     losses = [-float(score) for score in search.cv_results_["mean_test_score"]]
     return {"inverse_penalty": search.best_params_["logisticregression__C"]}, losses
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """What scikit-learn says of groups that cannot be divided, in words."""
-    try:
-        yield
-    except ValueError as error:
-        reason = str(error).splitlines()[-1]
-        raise PawflowError(
-            f"the penalty of the head cannot be chosen by cross-validation ({reason}): the training images are of too few groups; "
-            f"expected {_NUM_FOLDS} or more in which each class occurs, so add images of others"
-        ) from error
+def _divide(sample: Rows) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Folds of whole groups to choose a penalty by; none, with a word, where the groups are too few for that."""
+    groups, labels = sample.groups, sample.labels
+    if len(np.unique(groups)) >= _NUM_FOLDS and np.bincount(labels).max() >= _NUM_FOLDS:
+        for divider in (GroupKFold(_NUM_FOLDS), StratifiedGroupKFold(_NUM_FOLDS)):
+            with warnings.catch_warnings():
+                # Of classes that have fewer rows than there are folds.
+                warnings.simplefilter("ignore", UserWarning)
+                folds = list(divider.split(sample.features, labels, groups))
+            if all(len(np.unique(labels[train])) > 1 for train, _ in folds):
+                return folds
+    say("the training images are of too few groups to choose the head's penalty by cross-validation, so it has a middling one")
+    return []
 
 
 def _scoring_all(classes: NDArray[np.int64]) -> Callable[[Pipeline, Floats, NDArray[np.int64]], float]:
@@ -165,14 +170,15 @@ def fit_ridge(rows: Rows, seed: int, chosen: Mapping[str, Any] | None = None) ->
 
 
 def _choose_ridge(sample: Rows) -> tuple[dict[str, Any], list[float]]:
-    targets = _one_hot(sample.labels)
+    folds = _divide(sample)
+    if not folds:
+        return {"penalty": _PENALTIES[2], "scale": _MIDDLING_SCALE}, []
+    targets, options = _one_hot(sample.labels), {"ridge__sample_weight": sample.weights}
     estimator = make_pipeline(StandardScaler(), Ridge())
-    folds, options = GroupKFold(_NUM_FOLDS), {"ridge__sample_weight": sample.weights}
     search = GridSearchCV(estimator, {"ridge__alpha": _PENALTIES}, scoring="neg_mean_squared_error", cv=folds, refit=False)
-    with _explained():
-        search.fit(sample.features, targets, groups=sample.groups, **options)
+    search.fit(sample.features, targets, **options)
     estimator.set_params(**search.best_params_)
-    scores = cross_val_predict(estimator, sample.features, targets, groups=sample.groups, cv=folds, params=options)
+    scores = cross_val_predict(estimator, sample.features, targets, cv=folds, params=options)
     scale = minimize_scalar(lambda scale: log_loss(targets, softmax(scale * scores, axis=1)), bounds=(1, 100)).x
     losses = [-float(score) for score in search.cv_results_["mean_test_score"]]
     return {"penalty": search.best_params_["ridge__alpha"], "scale": float(scale)}, losses

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -96,14 +97,16 @@ def locate_weights(name: str) -> str:
     """Say where `find_weights` would find a file, without fetching anything.
 
     Returns:
-        "here", or the address that they would be fetched from.
+        "here", which may be a mirror; or the address that they would be fetched from.
 
     Raises:
         PawflowError: They are nowhere to be had, or what is here is another file.
     """
     published = PUBLISHED[name]
     cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "models", published.file)
-    if _in_package(published) or _in_mirror(published) or cached.is_file():
+    mirror = os.environ.get(MIRROR, "")
+    is_mirrored = _is_in_bucket(f"{mirror.rstrip('/')}/{published.file}") if mirror.startswith("s3://") else _in_mirror(published)
+    if _in_package(published) or is_mirrored or cached.is_file():
         return "here"
     if not published.url:
         raise _explain_lack(name, published, _UNPUBLISHED)
@@ -143,16 +146,32 @@ def _fetch(url: str) -> Path:
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _asking_bucket(url) as client:
+        client.download_file(bucket, key, str(path))
+    return path
+
+
+def _is_in_bucket(url: str) -> bool:
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    found = False
+    with _asking_bucket(url) as client:
+        client.head_object(Bucket=bucket, Key=key)
+        found = True
+    return found
+
+
+@contextmanager
+def _asking_bucket(url: str) -> Iterator[Any]:
+    """A client of S3; that there is no such object ends the block, and everything else is an error in words."""
     config = Config(connect_timeout=_PATIENCE, read_timeout=_PATIENCE, retries={"mode": "standard", "max_attempts": 2})
     try:
-        boto3.session.Session().client("s3", config=config).download_file(bucket, key, str(path))
+        yield boto3.session.Session().client("s3", config=config)
     except (BotoCoreError, ClientError) as error:
         if getattr(error, "response", {}).get("Error", {}).get("Code") != "404":
             raise UnreachableError(
                 f"the weights {url} are not to be had: {error}; check {MIRROR}, AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY"
             ) from error
-    return path
 
 
 def _from_keras(name: str, published: Published) -> Path:

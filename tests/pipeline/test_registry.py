@@ -169,6 +169,23 @@ def test_a_promotion_that_was_killed_is_completed_by_the_next_attempt(last: str,
     assert [event["version"] for event in call_json("history")] == ["1", "2", "3"]
 
 
+def test_a_rollback_that_was_killed_goes_back_once(add_version: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        add_version()
+        call("promote")
+
+    def die(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(registry, "_set_previous", die)
+        with pytest.raises(KeyboardInterrupt):
+            registry.roll_back("tiny", "foxes")
+    assert registry.roll_back("tiny", "foxes").version == "2"
+    assert [registry.find_version("tiny", alias) for alias in ("champion", "previous")] == ["2", "1"]
+    assert [event["action"] for event in call_json("history")].count("rolled back") == 1
+
+
 def test_rollback_with_nothing_to_go_back_to(add_version: Any) -> None:
     add_version()
     call("promote")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from serving import images as module
 from serving.images import UnreadableImageError, read_photo
+from serving.predictor import MAX_DECODING_MEMORY
 
 TOP_LEFT_RED = np.zeros((64, 96, 3), np.uint8)
 TOP_LEFT_RED[:32, :48, 0] = 255
@@ -172,8 +173,12 @@ def test_memory_is_limited_where_a_limit_is_set() -> None:
     assert read_photo(encoded["JPEG"], 32, max_memory=2_000_000).width == 3000
     stream = io.BytesIO()
     black.save(stream, "WEBP", lossless=True)
-    with pytest.raises(UnreadableImageError, match="takes about 180 MB"):
+    with pytest.raises(UnreadableImageError, match="takes about 144 MB"):
         read_photo(stream.getvalue(), 32, max_memory=100_000_000)
+    # Of twelve megapixels, as phones take them.
+    stream = io.BytesIO()
+    Image.new("RGB", (4000, 3000)).save(stream, "WEBP")
+    assert read_photo(stream.getvalue(), 32, max_memory=MAX_DECODING_MEMORY).width == 4000
 
 
 def write_tiled_tiff(side: int, tile: int) -> bytes:

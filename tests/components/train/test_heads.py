@@ -10,7 +10,6 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from components.common.errors import PawflowError
 from components.train import heads
 from components.train.heads import CLASSIFIERS, Rows, fit_logistic, sample_rows
 
@@ -66,9 +65,19 @@ def test_a_class_that_a_fold_has_nothing_of_does_not_spoil_the_choice(classifier
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_groups_that_cannot_be_divided_are_an_error_in_words(classifier: str) -> None:
-    with pytest.raises(PawflowError, match="cannot be chosen by cross-validation .*groups; expected 3 or more in which each class occurs"):
-        CLASSIFIERS[classifier](replace(draw(2), groups=np.repeat(["a", "b"], 120)), 0)
+@pytest.mark.parametrize(("sizes", "is_chosen"), [([100, 100, 90, 3, 3, 3], True), ([120, 120], False), ([90, 90, 120], False)])
+def test_few_groups_are_divided_if_they_can_be(
+    classifier: str, sizes: list[int], is_chosen: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the first all that are cats would be in one fold, if nobody looked; of the last, the second class is one group."""
+    groups = np.repeat([str(number) for number in range(len(sizes))], sizes)
+    labels = (groups >= str(len(sizes) // 2 + (len(sizes) == 3))).astype(np.int64)
+    rows = Rows(draw(2, num_rows=len(groups)).features + labels[:, np.newaxis], labels, groups, np.ones(len(groups)))
+    head = CLASSIFIERS[classifier](rows, 0)
+    assert bool(head.curve) == is_chosen
+    assert np.isfinite(head.curve).all()
+    assert ("too few groups to choose the head's penalty" in capsys.readouterr().out) != is_chosen
+    assert ((rows.features @ head.weights + head.bias).argmax(axis=1) == labels).mean() > 0.6
 
 
 def test_a_sample_has_every_class_and_leaves_something_to_cross_validate_by(monkeypatch: pytest.MonkeyPatch) -> None:
