@@ -290,7 +290,7 @@ def _shrink(recipe: Recipe) -> Recipe:
         update={
             "candidates": candidates,
             # Every architecture takes images of this size.
-            "image_size": min(recipe.image_size, 96),
+            "image_size": min(recipe.image_size, 80),
             # Enough that each class has some images in every split.
             "split": Split(validation=max(recipe.split.validation, 0.2), test=max(recipe.split.test, 0.2)),
             "sources": recipe.sources.model_copy(
