@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -136,7 +137,11 @@ def read_photo() -> bytes:
 def endpoint(finished: tuple[Workspace, str]) -> Iterator[str]:
     """`mlflow models serve`, exactly as the README starts it."""
     workspace, _ = finished
-    command = ["mlflow", "models", "serve", "-m", f"models:/{MODEL}@champion", "--env-manager", "local", "-p", "0"]
+    # To MLflow port 0 is none at all, and uvicorn then takes 8000, which another may have.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["mlflow", "models", "serve", "-m", f"models:/{MODEL}@champion", "--env-manager", "local", "-p", str(port)]
     with running_server(command, workspace.folder / "server.log", workspace.environment) as server:
         yield f"{server.address}/invocations"
 
