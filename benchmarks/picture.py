@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 _OTHERS = {
     ("data", "ratio_keras_loader"): "Keras, an epoch from files",
     ("data", "ratio_cleanvision"): "CleanVision, duplicates",
-    ("training", "cpu_ratio_frozen"): "Keras's guide, frozen network",
+    ("training", "cpu_ratio_frozen"): "Keras, frozen network, every epoch",
+    ("training", "cpu_ratio_frozen_features"): "Keras, frozen network, features once",
     ("training", "cpu_ratio_scratch"): "Keras's example, from scratch",
     ("training", "ratio_input"): "Keras, input from files",
     ("serving", "cpu_ratio_keras"): "mlflow.keras, a photo as tensor",

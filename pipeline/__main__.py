@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console as Terminal
 from rich.markup import escape
+from tqdm import tqdm
 
 from components.common.cli import USER_ERROR
 from components.common.errors import PawflowError
 from components.common.mishaps import explain
-from components.common.progress import track
 from pipeline.catalog import find_recipe, list_recipes, summarise_recipe
 from pipeline.data import commands as data
 from pipeline.registry import commands as registry_commands
@@ -252,7 +252,7 @@ def predict(
     predictor = Predictor(served.folder, served.version, int8=served.int8)
     answered = answer_photos(photos, predictor)
     if submission:
-        answered = track(write_submission(answered, predictor.card.classes, submission), "predicting", unit="photo")
+        answered = iter(tqdm(write_submission(answered, predictor.card.classes, submission), "predicting", unit=" photos", delay=1))
     num_answered = num_unreadable = 0
     for one in answered:
         if one.answer is None:

@@ -35,8 +35,8 @@ def compare_versions(first: registry.Entry, second: registry.Entry) -> dict[str,
     worse = [part.name for part in found.slices if part.loss > rule.slice_margin]
     statement = (
         f"On the {found.num_images} test images that both answered and neither was trained on, {rule.metric} differs by {found.gain} "
-        f"(95 %); {found.only_challenger_right} are right by version {first.version} alone, {found.only_champion_right} by version "
-        f"{second.version} alone, McNemar's exact p = {found.p_value:.3g}; log-loss better by {found.calibration}."
+        f"(95 %); right by version {first.version} alone: {found.only_challenger_right}, by version {second.version} alone: "
+        f"{found.only_champion_right}, McNemar's exact p = {found.p_value:.3g}; log-loss is lower by {found.calibration}."
         + (f" Version {first.version} is lower on: {', '.join(worse)}." if worse else "")
     )
     return {"first": facts[0], "second": facts[1], "images": found.num_images, "p_value": found.p_value, "statement": statement}
@@ -76,5 +76,5 @@ def _state(entry: registry.Entry, verdict: dict[str, Any]) -> dict[str, Any]:
         "MB": round(own["megabytes"], 2),
         "served as": entry.tags.get("serve", ""),
         "verdict": entry.tags.get("verdict", ""),
-        "registered (UTC)": entry.created,
+        "registered (UTC)": entry.created[:16],
     }

@@ -74,17 +74,18 @@ def suspects(
     """
     from components.common.files import METRICS_FILE
     from pipeline.catalog import find_recipe
+    from pipeline.local import COMMAND_FILE
     from pipeline.suspects import write_suspects
 
-    files = _find_newest(MANIFEST, METRICS_FILE, recipe=find_recipe(recipe).name if recipe else "")
+    files = _find_newest(MANIFEST, METRICS_FILE, COMMAND_FILE, recipe=find_recipe(recipe).name if recipe else "")
     if files is None:
         of_recipe, start = (f" of recipe {recipe}", f"python -m pipeline run --recipe {recipe}") if recipe else ("", "make run")
         raise PawflowError(f"no run{of_recipe} in {home() / 'runs'} has been evaluated; start one: {start}")
     chosen = Dataset(files[MANIFEST].parent)
     path = _place(chosen, "-suspects", out)
     typer.echo(write_suspects(chosen, files[METRICS_FILE].parent, flagged, path))
-    again = f"python -m pipeline run --recipe {recipe or chosen.report['recipe']} decisions=decisions.yaml"
-    typer.echo(f"next: open it, choose, download decisions.yaml, and run: {again}")
+    again = files[COMMAND_FILE].read_text()
+    typer.echo(f"next: open it, choose, download decisions.yaml, and run: {again} decisions=decisions.yaml")
     _show(path, show)
 
 

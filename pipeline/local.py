@@ -30,6 +30,8 @@ from components.common.store import home
 from pipeline.console import Console, shown
 from pipeline.versions import require_kfp
 
+#: In the folder of a run: what was typed.
+COMMAND_FILE = "command.txt"
 #: After being told to stop, and before being killed.
 _SECONDS_TO_SAVE = 10
 
@@ -60,6 +62,7 @@ def run_locally(recipe: Recipe, terminal: Terminal, *, containers: bool = False,
 
     folder = home() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}-{os.getpid()}"
     folder.mkdir(parents=True)
+    (folder / COMMAND_FILE).write_text(_own_command())
     log = folder / "pipeline.log"
     stop_tasks: Callable[[], None] = _stop_processes
     if containers:
@@ -145,9 +148,13 @@ def _stop(number: int, terminal: Terminal, stop_tasks: Callable[[], None], tempo
     _launch_nothing_more()
     stop_tasks()
     shutil.rmtree(temporary, ignore_errors=True)
-    again = shlex.join([".venv/bin/python", "-m", "pipeline", *sys.argv[1:]])
-    terminal.print(f"stopped. Everything finished so far is kept; to continue: {again}", soft_wrap=True, markup=False, highlight=False)
+    told = f"stopped. Everything finished so far is kept; to continue: {_own_command()}"
+    terminal.print(told, soft_wrap=True, markup=False, highlight=False)
     os._exit(128 + number)
+
+
+def _own_command() -> str:
+    return shlex.join([".venv/bin/python", "-m", "pipeline", *sys.argv[1:]])
 
 
 def _launch_nothing_more() -> None:

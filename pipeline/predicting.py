@@ -42,7 +42,7 @@ def answer_photos(paths: Sequence[Path], predictor: Predictor) -> Iterator[Answe
     """Answer every photo in `paths`: photos, folders of them, or zip and tar archives.
 
     Raises:
-        PawflowError: An archive cannot be opened or is refused.
+        PawflowError: An archive cannot be opened or is refused, or it or a folder is empty.
     """
 
     def answer(photo: Photo) -> Answered:
@@ -63,6 +63,8 @@ def _list_photos(paths: Iterable[Path]) -> Iterator[Photo]:
     for path in paths:
         if (path.is_file() and path.suffix.lower() in _ARCHIVES) or path.is_dir():
             with open_archive(path) as archive:
+                if not archive.sizes:
+                    raise PawflowError(f"{path} holds no file; expected photos, or folders of them")
                 for name in archive.sizes:
                     # Read here, since an archive hands out one stream at a time.
                     try:

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from components.common.candidate import Strict
 from components.common.errors import PawflowError
+from components.common.misfits import describe_misfits
 from components.common.yaml_text import parse_mapping, read_file
 
 #: The tasks of the pipeline, by the names of their folders under `components`.
@@ -143,7 +144,4 @@ def read_profile(path: Path) -> Profile:
     try:
         return Profile.model_validate(content)
     except ValidationError as error:
-        problems = "\n".join(
-            f"  {'.'.join(map(str, one['loc'])) or 'profile'}: {one['msg']} (got {one['input']!r})" for one in error.errors()
-        )
-        raise PawflowError(f"profile {path} does not fit its format (fields: {', '.join(Profile.model_fields)}):\n{problems}") from error
+        raise PawflowError(f"profile {path} does not fit its format:\n{describe_misfits(error, Profile, 'the profile')}") from error

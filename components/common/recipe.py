@@ -7,14 +7,14 @@ checked before any work starts. Steps receive it as one JSON string, because Kub
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from components.common.candidate import Candidate, Strict, expand_grid, modes_of
-from components.common.errors import PawflowError, list_known
+from components.common.errors import PawflowError
+from components.common.misfits import describe_misfits
 from components.common.yaml_text import parse, parse_mapping, read_file
 
 Metric = Literal[
@@ -212,6 +212,9 @@ def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str,
         PawflowError: The text is not YAML, or a field is missing, unknown or out of range.
     """
     values = parse_mapping(text, origin=origin, example="name: fusion")
+    if any(override.startswith("candidates.") for override in overrides):
+        # Those that a recipe has which names none can be set as well.
+        values.setdefault("candidates", [one.model_dump(mode="json", exclude_defaults=True) for one in _DEFAULT_CANDIDATES])
     for override in overrides:
         _apply_override(values, override)
     try:
@@ -219,7 +222,7 @@ def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str,
         # By way of JSON, where strict means: a path may be a text and a tuple a list, but `true` is no number and `1` no text.
         recipe = Recipe.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise PawflowError(f"{origin} does not fit the recipe format:\n{_explain(error)}") from error
+        raise PawflowError(f"{origin} does not fit the recipe format:\n{describe_misfits(error, Recipe, 'the recipe')}") from error
     except ValueError as error:
         raise PawflowError(f"{origin} does not fit the recipe format: {error}") from error
     except TypeError as error:
@@ -255,30 +258,6 @@ def _complete(values: dict[str, Any]) -> dict[str, Any]:
         entries = [expand_grid(entry) if isinstance(entry, dict) else [entry] for entry in candidates]
         values = {**values, "candidates": [one for expanded in entries for one in expanded]}
     return {"model": str(values.get("name", "")).replace("_", "-"), **values}
-
-
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"]) or "the recipe"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"  {place}: unknown field{list_known(problem['loc'][-1], _known_fields(problem['loc']))}")
-        elif problem["type"] == "literal_error":
-            known = re.findall("'([^']*)'", problem["ctx"]["expected"])
-            lines.append(f"  {place}: there is no {problem['input']!r}{list_known(problem['input'], known)}"[:400])
-        else:
-            remedy = "; write true or false" if problem["type"] == "bool_type" else ""
-            lines.append(f"  {place}: {problem['msg']} (got {problem['input']!r}){remedy}"[:400])
-    return "\n".join(lines)
-
-
-def _known_fields(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Recipe
-    for part in location[:-1]:
-        if isinstance(part, str):
-            annotation = model.model_fields[part].annotation
-            model = next((item for item in getattr(annotation, "__args__", ()) if isinstance(item, type)), annotation)
-    return sorted(model.model_fields)
 
 
 def _shrink(recipe: Recipe) -> Recipe:

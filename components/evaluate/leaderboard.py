@@ -57,7 +57,9 @@ def write(table: pd.DataFrame, failed: Mapping[str, str], path: Path) -> None:
 
 
 def draw(table: pd.DataFrame, failed: Mapping[str, str], title: str, path: Path) -> None:
-    """Accuracy with its interval and CPU-seconds of every candidate, in the order of the table; the best and the worst in colour.
+    """Accuracy with its interval and CPU-seconds of every candidate, in the order of the table.
+
+    The highest and the lowest accuracy are in colour; a ring is around the first of the table, which was best on validation.
 
     Args:
         table: From `rank`.
@@ -69,14 +71,17 @@ def draw(table: pd.DataFrame, failed: Mapping[str, str], title: str, path: Path)
     figure = Figure(figsize=(9, 1.3 + 0.24 * max(len(names), 4)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
     rows = np.arange(len(table))
-    colours = np.full(len(table), "tab:gray", dtype=object)
-    colours[table["accuracy"].to_numpy() == table["accuracy"].min()] = "tab:red"
-    colours[table["accuracy"].to_numpy() == table["accuracy"].max()] = "tab:green"
-    reach = [table["accuracy"] - table["accuracy_low"], table["accuracy_high"] - table["accuracy"]]
-    left.errorbar(table["accuracy"], rows, xerr=np.abs(reach), fmt="none", ecolor="0.75", capsize=2)
-    left.scatter(table["accuracy"], rows, c=colours, s=18, zorder=3)
-    for row, accuracy in zip(rows, table["accuracy"], strict=True):
-        left.annotate(f"{accuracy:.3f}", (accuracy, row), textcoords="offset points", xytext=(0, 4), ha="center", fontsize=7)
+    accuracies = table["accuracy"].to_numpy()
+    reach = [accuracies - table["accuracy_low"], table["accuracy_high"] - accuracies]
+    left.errorbar(accuracies, rows, xerr=np.abs(reach), fmt="none", ecolor="0.75", capsize=2)
+    left.scatter(accuracies, rows, color="tab:gray", s=18, zorder=3)
+    if accuracies.min() < accuracies.max():
+        for colour, extreme, words in (("tab:green", accuracies.max(), "highest"), ("tab:red", accuracies.min(), "lowest")):
+            left.scatter(accuracies[accuracies == extreme], rows[accuracies == extreme], color=colour, s=18, zorder=4, label=words)
+    left.scatter(accuracies[:1], rows[:1], s=90, facecolors="none", edgecolors="black", zorder=5, label="best on validation")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=7, frameon=False)
+    for row, accuracy in zip(rows, accuracies, strict=True):
+        left.annotate(f"{accuracy:.3f}", (accuracy, row), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=7)
     for place in range(len(table), len(names)):
         left.annotate("failed", (0.01, place), xycoords=left.get_yaxis_transform(), va="center", fontsize=7, color="tab:red")
     left.set_yticks(range(len(names)), names, fontsize=8)

@@ -69,15 +69,19 @@ def find_image(ids: pd.Series, name: str) -> Any:
     Raises:
         PawflowError: There is none, or there are several.
     """
-    exact = ids.index[ids == name]
-    found = exact if len(exact) else ids.index[ids.str.endswith(f"/{name}")]
+    names = ids.map(lambda identifier: PurePosixPath(identifier).name)
+    # Pages cut long names, and write this behind what is left of them.
+    shown = name.removesuffix("…")
+    for fitting in (ids == name, ids.str.endswith(f"/{name}"), names.str.startswith(shown)):
+        found = ids.index[fitting & (shown != "")]
+        if len(found):
+            break
     if len(found) == 1:
         return found[0]
     if len(found):
         listed = "".join(f"\n  {identifier}" for identifier in ids[found[:_NUM_LISTED]])
         more = f"\n  and {len(found) - _NUM_LISTED} more" if len(found) > _NUM_LISTED else ""
-        raise PawflowError(f"{name!r} is the end of {len(found)} ids; pass more of the one that you mean:{listed}{more}")
-    names = ids.map(lambda identifier: PurePosixPath(identifier).name)
+        raise PawflowError(f"{name!r} fits {len(found)} ids; pass more of the one that you mean:{listed}{more}")
     # Names of about the same length only, so that a million of them are searched in seconds.
     wanted = PurePosixPath(name).name
     alike = names[(names.str.len() - len(wanted)).abs() <= 2].unique().tolist()

@@ -137,7 +137,8 @@ def _find_near_duplicates(manifest: pd.DataFrame, folder: Path) -> Search:
     chosen = manifest.iloc[used]
     positions = (chosen["row"] + chosen["split"].map(starts)).to_numpy(np.int64)
     search = find_near_duplicates(read_hashes(chosen["perceptual_hash"].tolist()), lambda rows: images.take(positions[rows]))
-    say(f"near-duplicates: {len(search.pairs)} pairs among {len(used)} images ({search.num_candidates} compared on pixels)")
+    pairs = "1 pair" if len(search.pairs) == 1 else f"{len(search.pairs)} pairs"
+    say(f"near-duplicates: {pairs} among {len(used)} images ({search.num_candidates} compared on pixels)")
     return replace(search, pairs=used[search.pairs])
 
 

@@ -5,6 +5,7 @@ In: the results of an evaluation and what training reported. Out: a PNG with a p
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from components.register.selection import Choice
 
 CHART_FILE = "accuracy_latency_cost.png"
+#: Candidates that are named, at most.
+_MOST_NAMED = 24
 
 
 def draw_chart(results: dict[str, Any], cpu_seconds: dict[str, float], choice: Choice, title: str, path: Path) -> None:
@@ -32,27 +35,30 @@ def draw_chart(results: dict[str, Any], cpu_seconds: dict[str, float], choice: C
     latency = np.array([results[name]["latency_ms"] for name in names])
     cost = np.array([cpu_seconds.get(name, 0.0) for name in names])
     size = 20 + 300 * np.clip(cost, 0, None) / max(cost.max(), 1e-9)
-    figure = Figure(figsize=(7.5, 4.6), layout="constrained")
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
     axes = figure.add_subplot()
     reach = np.abs(np.stack([accuracy[:, 1] - accuracy[:, 0], accuracy[:, 2] - accuracy[:, 1]]))
     axes.errorbar(latency, accuracy[:, 1], yerr=reach, fmt="none", ecolor="0.75", capsize=2)
     axes.scatter(latency, accuracy[:, 1], s=size, color="tab:blue", alpha=0.6)
     won = names.index(choice.winner)
     axes.scatter(latency[won], accuracy[won, 1], s=size[won] + 120, facecolors="none", edgecolors="tab:green", linewidths=2)
-    # Beyond a dozen, names would cover one another.
-    named = names if len(names) <= 12 else list(dict.fromkeys((choice.winner, choice.best)))
-    for place, name in enumerate(sorted(named, key=lambda name: latency[names.index(name)])):
-        row, is_above = names.index(name), place % 2 == 0
-        # By turns above and below, because candidates of one backbone lie close to one another.
+    # Named beside the picture, because candidates of one backbone lie close to one another; of a large grid those that matter.
+    named = names if len(names) <= _MOST_NAMED else list(dict.fromkeys((choice.winner, choice.best)))
+    for number, name in enumerate(sorted(named, key=lambda name: latency[names.index(name)]), start=1):
+        row = names.index(name)
+        # By turns to the right and to the left, for those that lie on one another.
+        side = 1 if number % 2 else -1
         axes.annotate(
-            f"{name}\n{cost[row]:.0f} CPU s",
-            (latency[row], accuracy[row, 2 if is_above else 0]),
+            str(number),
+            (latency[row], accuracy[row, 1]),
             textcoords="offset points",
-            xytext=(0, 4 if is_above else -4),
-            ha="center",
-            va="bottom" if is_above else "top",
-            fontsize=7,
+            xytext=(side * (4 + math.sqrt(size[row]) / 2), 0),
+            ha="left" if side == 1 else "right",
+            va="center",
+            fontsize=8,
         )
+        axes.plot([], [], " ", label=f"{number}  {name}, {cost[row]:.0f} CPU s")
+    figure.legend(loc="outside right upper", handlelength=0, handletextpad=0, fontsize=7, frameon=False)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -60,6 +66,7 @@ def draw_chart(results: dict[str, Any], cpu_seconds: dict[str, float], choice: C
     axes.margins(x=0.2, y=0.2)
     axes.set_xlabel("ms to answer for one photo, one thread")
     axes.set_ylabel("test accuracy, 95 % interval")
+    axes.set_yticks([tick for tick in axes.get_yticks() if tick <= 1])
     axes.grid(alpha=0.3)
     axes.set_title(f"{title}; size of a point: CPU-seconds of training; ring: the winner", fontsize=9)
     figure.savefig(path, dpi=110)

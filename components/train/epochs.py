@@ -139,7 +139,7 @@ def _averaged(network: keras.Model, raw: Arrays) -> Iterator[None]:
 
 def _sum(variables: list[Any]) -> float:
     """Of all numbers in Keras variables, which is finite if they are."""
-    return sum(float(keras.ops.sum(keras.ops.cast(variable, "float64"))) for variable in variables)
+    return sum(float(keras.ops.convert_to_numpy(keras.ops.sum(keras.ops.cast(variable, "float64")))) for variable in variables)
 
 
 def _require_finite(loss: float, candidate: Candidate, session: Session) -> None:

@@ -8,6 +8,7 @@ does the run after a killed one.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from onnxruntime import InferenceSession
 from components.common.dataset import Dataset
 from components.common.progress import say, track
 from components.common.shards import Images
-from components.common.store import Record, produce
+from components.common.store import Record, produce, read_record
 from components.train.export import export_onnx, open_session
 from components.train.network import Floats, pooled_features
 from components.train.quantization import quantize, sample_for_calibration
@@ -39,10 +40,12 @@ class Backbone:
     Attributes:
         file: ONNX, from `image` to `features` (n, channels).
         key: Identifies what it computes.
+        cpu_seconds_before: What making it took, if it had been made before.
     """
 
     file: Path
     key: dict[str, object]
+    cpu_seconds_before: float
 
 
 def export_backbone(build: Callable[[], keras.Model], key: dict[str, object], dataset: Dataset, *, int8: bool) -> Backbone:
@@ -56,18 +59,19 @@ def export_backbone(build: Callable[[], keras.Model], key: dict[str, object], da
     """
 
     def compute(folder: Path) -> Record:
+        started = time.process_time()
         export_onnx(pooled_features(build()), folder / _BACKBONE, ["features"])
         if int8:
             quantize(folder / _BACKBONE, folder / _BACKBONE, sample_for_calibration(dataset))
-        return Record()
+        return _state_cost(started)
 
     key = {"backbone": key, "int8": dataset.digest if int8 else None}
-    entry, _ = produce("train", key, compute)
-    return Backbone(entry / _BACKBONE, key)
+    entry, reused = produce("train", key, compute)
+    return Backbone(entry / _BACKBONE, key, _read_cost(entry) if reused else 0.0)
 
 
-def extract_features(backbone: Backbone, images: Mapping[str, tuple[Images, str]], description: str) -> Floats:
-    """Pooled features of images, float32 (n, channels).
+def extract_features(backbone: Backbone, images: Mapping[str, tuple[Images, str]], description: str) -> tuple[Floats, float]:
+    """Pooled features of images, float32 (n, channels); and the CPU-seconds that those took which had been computed before.
 
     Args:
         backbone: Computes them.
@@ -78,16 +82,18 @@ def extract_features(backbone: Backbone, images: Mapping[str, tuple[Images, str]
     session = open_session(backbone.file, num_threads=1)
     # One array filled bit by bit: for many images, a second copy of their features is more than all else that training holds.
     num_features = session.get_outputs()[0].shape[-1]
-    features, stop = np.empty((sum(len(pixels) for pixels, _ in images.values()), num_features), np.float32), 0
+    features, stop, cpu_seconds_before = np.empty((sum(len(pixels) for pixels, _ in images.values()), num_features), np.float32), 0, 0.0
     for what, (pixels, origin) in images.items():
-        for some in _extract(session, backbone, pixels, origin, f"{description}: {what}"):
+        for some, seconds in _extract(session, backbone, pixels, origin, f"{description}: {what}"):
             features[stop : stop + len(some)] = some
-            stop += len(some)
-    return features
+            stop, cpu_seconds_before = stop + len(some), cpu_seconds_before + seconds
+    return features, cpu_seconds_before
 
 
-def _extract(session: InferenceSession, backbone: Backbone, images: Images, origin: str, description: str) -> Iterator[Floats]:
-    """Yield the features entry by entry."""
+def _extract(
+    session: InferenceSession, backbone: Backbone, images: Images, origin: str, description: str
+) -> Iterator[tuple[Floats, float]]:
+    """Yield the features entry by entry, each with what it took if it was there."""
     num_reused = 0
     batch_size = max(1, _PIXELS_PER_BATCH // len(images[0]) ** 2)
 
@@ -96,18 +102,27 @@ def _extract(session: InferenceSession, backbone: Backbone, images: Images, orig
         return features
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start, stop in track(list(_slices(0, len(images), _ROWS_PER_ENTRY)), description, unit="entry"):
+        for start, stop in track(list(_slices(0, len(images), _ROWS_PER_ENTRY)), description, unit="part"):
 
             def compute(folder: Path, start: int = start, stop: int = stop) -> Record:
+                started = time.process_time()
                 batches = pool.map(compute_batch, *zip(*_slices(start, stop, batch_size), strict=True))
                 np.save(folder / _FEATURES, np.concatenate(list(batches)))
-                return Record()
+                return _state_cost(started)
 
             entry, reused = produce("train", {**backbone.key, "images": origin, "rows": [start, stop]}, compute)
             num_reused += (stop - start) * reused
-            yield np.load(entry / _FEATURES)
+            yield np.load(entry / _FEATURES), _read_cost(entry) if reused else 0.0
     if num_reused:
         say(f"{description}: {num_reused} of {len(images)} reused")
+
+
+def _state_cost(started: float) -> Record:
+    return Record(metrics={"cpu_seconds": time.process_time() - started})
+
+
+def _read_cost(entry: Path) -> float:
+    return read_record(entry).metrics["cpu_seconds"]
 
 
 def _slices(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:

@@ -42,7 +42,7 @@ class Fitted:
         params: For MLflow.
         history: Metric -> its values.
         seconds: On the wall.
-        cpu_seconds: Of all cores.
+        cpu_seconds: Of all cores; with what an earlier training spent on features that this one found.
         gpu_seconds: Seconds on the wall times GPUs.
     """
 

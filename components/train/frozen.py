@@ -27,7 +27,7 @@ from components.train.network import Floats, build_network, set_head
 
 def fit_frozen(
     network: keras.Model, dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate
-) -> tuple[dict[str, Any], dict[str, list[float]]]:
+) -> tuple[dict[str, Any], dict[str, list[float]], float]:
     """Fit the head of a network whose other weights stay as they are.
 
     Args:
@@ -38,16 +38,18 @@ def fit_frozen(
         candidate: What is trained.
 
     Returns:
-        Parameters to report, and the curve of the cross-validated loss over the penalties tried.
+        Parameters to report, the curve of the cross-validated loss over the penalties tried, and the CPU-seconds that earlier trainings
+        had spent on what this one found computed.
     """
     images = list_training_images(dataset, views, recipe, candidate)
-    rows = label_training_images(compute_features(dataset, candidate, images, network), dataset, recipe)
+    features, cpu_seconds_before = compute_features(dataset, candidate, images, network)
+    rows = label_training_images(features, dataset, recipe)
     head = CLASSIFIERS[candidate.classifier](rows, recipe.seed)
     set_head(network, head.weights, head.bias)
     chosen = ", ".join(f"{name} {value:g}" for name, value in head.params.items())
     say(f"{candidate.classifier} on {len(rows.labels)} rows of {rows.features.shape[1]} features: {chosen}")
     params = {**head.params, "num_features": rows.features.shape[1], "num_rows": len(rows.labels)}
-    return params, {"cv_loss": head.curve}
+    return params, {"cv_loss": head.curve}, cpu_seconds_before
 
 
 def list_training_images(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate) -> dict[str, tuple[Images, str]]:
@@ -72,7 +74,7 @@ def label_training_images(features: Floats, dataset: Dataset, recipe: Recipe) ->
 
 def compute_features(
     dataset: Dataset, candidate: Candidate, images: Mapping[str, tuple[Images, str]], network: keras.Model | None = None
-) -> Floats:
+) -> tuple[Floats, float]:
     """Features of images: beside each other what the candidate's networks say of an image, below each other the images.
 
     Args:
@@ -82,19 +84,23 @@ def compute_features(
         network: The candidate's, if it has been built; its head does not matter.
 
     Returns:
-        Shape (images, channels of all networks).
+        Shape (images, channels of all networks); and the CPU-seconds that those took which were found computed.
     """
     # The network of a concatenation is none of those that compute its features.
     computed = [_compute(part, dataset, images, network if part is candidate else None) for part in parts(candidate)]
-    return np.hstack(computed) if len(computed) > 1 else computed[0]
+    features = [some for some, _ in computed]
+    return np.hstack(features) if len(features) > 1 else features[0], sum(seconds for _, seconds in computed)
 
 
-def _compute(part: Candidate, dataset: Dataset, images: Mapping[str, tuple[Images, str]], network: keras.Model | None) -> Floats:
-    """Features of all images under one pretrained network."""
+def _compute(
+    part: Candidate, dataset: Dataset, images: Mapping[str, tuple[Images, str]], network: keras.Model | None
+) -> tuple[Floats, float]:
+    """Features of all images under one pretrained network, and what it had taken to compute those that were found."""
     # With the options that are not set too, so that a network beside another is known for the one that it is alone.
     key = part.model_dump(include={"architecture", "input_size", "mirror"})
     key |= {"options": resolve_options(part), "image_size": dataset.image_size}
     backbone = export_backbone(
         lambda: network or build_network(part, dataset.image_size, len(dataset.classes)), key, dataset, int8=part.int8
     )
-    return extract_features(backbone, images, part.architecture)
+    features, cpu_seconds_before = extract_features(backbone, images, part.architecture)
+    return features, backbone.cpu_seconds_before + cpu_seconds_before

@@ -57,7 +57,7 @@ def predict_out_of_fold(
     images = pd.concat([dataset.rows(split) for split in SPLITS], ignore_index=True)
     digest, num_train = artifact_digest(dataset.folder), len(dataset.rows("train"))
     held_out = {split: (dataset.images(split), f"{digest}/{split}") for split in SPLITS[1:]}
-    features = compute_features(dataset, candidate, list_training_images(dataset, views, recipe, candidate) | held_out)
+    features, _ = compute_features(dataset, candidate, list_training_images(dataset, views, recipe, candidate) | held_out)
     num_held_out = len(images) - num_train
     learned, weights = label_training_images(features[:-num_held_out], dataset, recipe), weigh(images, recipe.weights)
     # In the order of the features: training images, their views, images held out.

@@ -13,6 +13,7 @@ from components.common.dataset import SPLITS, Dataset
 from components.common.errors import PawflowError
 from components.evaluate.suspects import SUSPECTS_FILE, find_suspects
 from pipeline.data import commands
+from pipeline.local import COMMAND_FILE
 
 
 def call(*arguments: str) -> str:
@@ -67,6 +68,7 @@ def test_the_report_is_written_outside_the_dataset(run: Path, dataset: Dataset, 
 def evaluation(run: Path, dataset: Dataset) -> Path:
     """The evaluation of the same run: a network that calls every fourth image a dog."""
     folder = run.parents[1] / "evaluate" / "evaluation"
+    (run.parents[1] / COMMAND_FILE).write_text("python -m pipeline run --recipe my/tiny.yaml seed=5")
     folder.mkdir(parents=True)
     rows = pd.concat([dataset.rows(split) for split in SPLITS])
     dog = np.where(np.arange(len(rows)) % 4 == 0, 0.9, 0.1)
@@ -82,7 +84,7 @@ def test_the_page_of_suspects_is_made_of_the_newest_run(evaluation: Path, datase
     path = workspace / "pawflow" / "reports" / f"tiny-{dataset.digest[:12]}-suspects.html"
     assert "lite, trained without them, calls 51 of" in said
     assert f"wrote {path}\n" in said
-    assert "python -m pipeline run --recipe tiny decisions=decisions.yaml" in said
+    assert "and run: python -m pipeline run --recipe my/tiny.yaml seed=5 decisions=decisions.yaml\n" in said
     assert path.read_text().count('<article class="question"') > 10
     (workspace / "flagged").mkdir()
     assert "0 photos were flagged" in call("suspects", "--flagged", "flagged", "--out", "here.html")

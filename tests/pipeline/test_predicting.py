@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.common import archives
+from components.common.errors import PawflowError
 from pipeline.predicting import Answered, answer_photos, write_submission
 from serving.predictor import Predictor
 from tests.conftest import write_mean_model
@@ -23,6 +24,11 @@ def test_photos_of_files_folders_and_archives_are_answered_in_order(tmp_path: Pa
     assert [one.answer and one.answer["label"] for one in found] == ["cat", "dog", None, None]
     assert "not an image" in found[2].error
     assert found[3].error == "there is no such photo, folder or archive"
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PawflowError, match=f"{tmp_path.name} holds no file; expected photos"):
+        list(answer_photos([tmp_path], Predictor(write_mean_model(tmp_path.parent / "model", 8, weight=4.0))))
 
 
 def test_a_file_too_large_to_be_a_photo_costs_no_other_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

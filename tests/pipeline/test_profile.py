@@ -89,7 +89,7 @@ def _list_tasks(spec: dict[str, Any]) -> list[dict[str, Any]]:
         ("{", "is not valid YAML"),
         ("# nothing yet", "holds nothing, expected fields such as"),
         ("steps: {trian: {cpu: '1'}}", "steps.trian"),
-        ("steps: {train: {cpus: '1'}}", "steps.train.cpus: Extra inputs are not permitted"),
+        ("steps: {train: {cpus: '1'}}", "steps.train.cpus: unknown field; did you mean 'cpu'"),
         ("defaults: {retry: {first_wait: soon}}", "first_wait"),
         ("defaults: {cpu: 2}", r"defaults.cpu: Input should be a valid string \(got 2\)"),
         ("defaults: {cpu: two}", r"defaults.cpu: String should match pattern .* \(got 'two'\)"),

@@ -88,8 +88,9 @@ def list_findings(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         findings.append(
             (
                 "warn",
-                f"Of {suspects['errors']:,} errors on {suspects['n']:,} images, {suspects['errors_on_suspects']} are on images whose label "
-                f"is publicly doubted ({suspects['errors_on_convincing_suspects']} by two searches or more): there the label may be wrong.",
+                f"{suspects['errors']:,} errors on {suspects['n']:,} images; of these on images whose label is publicly doubted: "
+                f"{suspects['errors_on_suspects']} ({suspects['errors_on_convincing_suspects']} by two searches or more). There the label "
+                "may be wrong.",
                 "errors",
             )
         )

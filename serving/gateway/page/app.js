@@ -33,6 +33,8 @@ function notify(text, lookAgain = 0) {
 
 async function add(files) {
   const photos = [...files].filter((file) => file.size);
+  const empty = [...files].filter((file) => !file.size).map((file) => file.name);
+  if (empty.length) notify(`Left out, since nothing is in it: ${empty.join(", ")}.`);
   if (!photos.length) return;
   if (!models?.versions.length) await showModels();
   if (!models?.versions.length) return;

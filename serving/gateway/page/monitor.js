@@ -8,7 +8,9 @@ const MOST_LABELS = 12;
 
 const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 // The first edge may be the last number before 0, which has three hundred zeros.
-const short = (value) => (Math.abs(value) < 1e-6 ? 0 : value).toLocaleString("en", { maximumSignificantDigits: 3 });
+// And the last one may be just below 1, which a probability is never above.
+const short = (value) => (Math.abs(value) < 1e-6 ? 0 : value)
+  .toLocaleString("en", { maximumSignificantDigits: value > 0.9995 && value < 1 ? 6 : 3 });
 
 function describeVersion(version, fewest) {
   const element = copy("version-template");

@@ -22,6 +22,21 @@ def test_overrides_reach_into_lists_and_keep_types() -> None:
     assert changed.gate.floor == 0.5
 
 
+def test_the_candidates_of_a_recipe_that_names_none_can_be_set() -> None:
+    text = "name: x\nsources: {archives: [{name: photos, provider: sample}]}"
+    (default,) = parse_recipe(text).candidates
+    assert parse_recipe(text, overrides=("candidates.0.int8=true",)).candidates == (default.model_copy(update={"int8": True}),)
+
+
+def test_a_list_with_an_entry_that_is_wrong_is_not_called_empty() -> None:
+    with pytest.raises(PawflowError) as refusal:
+        parse_recipe("name: x\nsources: {archives: [{name: a, provider: sample}]}", overrides=("sources.archives.0.pth=x",))
+    assert "did you mean 'path'" in str(refusal.value)
+    assert "at least 1 item" not in str(refusal.value)
+    with pytest.raises(PawflowError, match="archives: Tuple should have at least 1 item"):
+        parse_recipe("name: x\nsources: {archives: []}")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -114,6 +114,13 @@ def test_an_unknown_name_is_answered_with_the_closest(told: Dataset, name: str, 
 def test_a_name_of_several_images_lists_them(told: Dataset) -> None:
     ids = told.manifest["id"]
     doubled = ids.where(ids != ids.iloc[0], f"other/{ids.iloc[1]}")
-    with pytest.raises(PawflowError, match=rf"is the end of 2 ids; pass more .*:\n  other/{ids.iloc[1]}\n  {ids.iloc[1]}"):
+    with pytest.raises(PawflowError, match=rf"fits 2 ids; pass more .*:\n  other/{ids.iloc[1]}\n  {ids.iloc[1]}"):
         find_image(doubled, ids.iloc[1].rpartition("/")[2])
     assert find_image(doubled, ids.iloc[1]) == 1
+
+
+def test_the_start_of_a_name_that_a_page_has_cut_is_enough(told: Dataset) -> None:
+    ids = told.manifest["id"].where(told.manifest.index != 1, "photos/dog/f735d3b3f0f136.jpg")
+    assert find_image(ids, "f735d3b3…") == find_image(ids, "f735d3b3") == 1
+    with pytest.raises(PawflowError, match="none of the"):
+        find_image(ids, "…")

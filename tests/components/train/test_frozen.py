@@ -18,10 +18,10 @@ def test_a_network_has_the_same_stored_features_alone_and_beside_another(dataset
 
     def remember(build: object, key: dict[str, object], *arguments: object, **options: object) -> Backbone:
         keys.append(key)
-        return Backbone(Path("backbone.onnx"), key)
+        return Backbone(Path("backbone.onnx"), key, 0.0)
 
     monkeypatch.setattr(frozen, "export_backbone", remember)
-    monkeypatch.setattr(frozen, "extract_features", lambda *arguments: np.zeros((1, 2), np.float32))
+    monkeypatch.setattr(frozen, "extract_features", lambda *arguments: (np.zeros((1, 2), np.float32), 0.0))
     sought: list[dict[str, Any]] = [
         {"architecture": "efficientnet_lite0"},
         {"architecture": "efficientnet_lite0", "options": {"weights": "imagenet"}},

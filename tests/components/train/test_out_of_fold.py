@@ -23,7 +23,7 @@ from tests.conftest import RECIPE
 def set_features(features: Floats, num_train: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the images of all splits these features, shape (images, channels), and each training image one view with the same."""
     monkeypatch.setattr(out_of_fold, "list_training_images", lambda *arguments: {})
-    monkeypatch.setattr(out_of_fold, "compute_features", lambda *arguments: np.concatenate([features[:num_train], features]))
+    monkeypatch.setattr(out_of_fold, "compute_features", lambda *arguments: (np.concatenate([features[:num_train], features]), 0.0))
     monkeypatch.setattr(out_of_fold, "artifact_digest", lambda folder: "digest")
 
 

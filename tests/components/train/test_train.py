@@ -15,7 +15,7 @@ from components.common.candidate import OUT_OF_FOLD, Candidate
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
-from components.common.store import produce
+from components.common.store import home, produce, read_record
 from components.train.export import export_and_compare, open_session
 from components.train.network import build_network, with_class_activation
 from components.train.train import train
@@ -80,11 +80,14 @@ def test_features_are_computed_once(
     frozen, ridge = (recipe.candidates[1].model_copy(update={"classifier": name}) for name in ("logistic", "ridge"))
     monkeypatch.setattr("components.train.frozen.build_network", lambda *arguments: pytest.fail("the network was built a second time"))
     (tmp_path / "first").mkdir()
-    train(delivered, views, recipe, frozen, tmp_path / "first")
+    first = train(delivered, views, recipe, frozen, tmp_path / "first")
     monkeypatch.setattr("components.train.features.export_onnx", lambda *arguments: pytest.fail("the backbone was exported again"))
     monkeypatch.setattr("numpy.save", lambda *arguments: pytest.fail("features were computed again"))
     (tmp_path / "second").mkdir()
-    train(delivered, views, recipe, ridge, tmp_path / "second")
+    second = train(delivered, views, recipe, ridge, tmp_path / "second")
+    # And cost as much whoever came first: tests/conftest.py gives each process one cache, so the first may have found them too.
+    features = [read_record(file.parent).metrics["cpu_seconds"] for file in (home() / "cache" / "train").glob("*/features.npy")]
+    assert min(one.metrics["train.cpu_seconds"] for one in (first, second)) > min(features) > 0
 
 
 def test_int8_says_almost_always_the_same(delivered: Dataset, views: Path, recipe: Recipe, tmp_path: Path) -> None:
