@@ -94,7 +94,7 @@ bench-data: .venv/.ready ## Measure the data steps (half an hour; PAWFLOW_DATA=f
 	@$(BIN)/python -m benchmarks data
 
 .PHONY: bench-training
-bench-training: .venv/.ready ## Measure training against Keras's guides (about an hour; PAWFLOW_DATA=folder of real archives)
+bench-training: .venv/.ready ## Measure training against Keras's guides (40 minutes; PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks training
 
 .PHONY: bench-serving
@@ -151,6 +151,10 @@ tensorboard: .venv/.ready ## Show the training curves of a run on http://127.0.0
 .PHONY: torch
 torch: .venv/.ready ## Add PyTorch, for candidates with `backend: torch` (README of components/train: the smaller CPU build)
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-torch.lock
+
+.PHONY: test-torch
+test-torch: torch ## Train on PyTorch, kill it and continue, in minutes
+	$(BIN)/python -m pytest -k pytorch tests/components/train
 
 # Without the stamp, so that an environment that a killed call left without either TensorFlow is made again.
 .PHONY: gpu

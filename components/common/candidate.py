@@ -73,7 +73,8 @@ class Candidate(Strict):
     )
     batch_size: int = Field(default=32, ge=1, description="images of one step of the optimiser")
     optimizer: Optimizer = Field(
-        default="adam", description="`sgd` has Nesterov momentum 0.9; `muon` is for convolutions, all else learns by `adam`"
+        default="adam",
+        description="`sgd` has Nesterov momentum 0.9; `muon` is for convolutions, all else learns by `adam`; `adamw` means that too",
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="of the whole network, or of the head before unfreezing")
     fine_tune_rate: float = Field(default=1e-4, gt=0, description="`fine_tune`: learning rate after unfreezing")

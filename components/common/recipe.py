@@ -91,7 +91,7 @@ class Split(Strict):
 
 
 class Augment(Strict):
-    """How training images are varied; what has a range is drawn from it uniformly, to either side but for `crop`."""
+    """How training images are varied: a value v means a random amount from -v to v, of `crop` one from 0 to v."""
 
     views: int = Field(default=1, ge=0, le=16, description="stored variants of each training image, for `frozen` training")
     flip: bool = Field(default=True, description="mirror half of them; not for letters, digits, or what has a left and a right")
@@ -172,7 +172,9 @@ class Recipe(Strict):
     )
     augment: Augment = Field(default=Augment(), description="how training images are varied")
     candidates: tuple[Candidate, ...] = Field(default=_DEFAULT_CANDIDATES, min_length=1, description="an entry with `grid` is many")
-    parallelism: int = Field(default=0, ge=0, le=64, description="most candidates that train at once on a cluster; 0 for no limit")
+    parallelism: int = Field(
+        default=0, ge=0, le=64, description="most candidates that train at once; 0 for no limit. On one machine never more than two"
+    )
     select: Metric = Field(default="accuracy", description="metric on the validation split that chooses the winner")
     select_policy: Literal["best", "cheapest_within_margin"] = Field(
         default="best", description="the latter: the fastest candidate that is shown to lie within `select_margin` of the best"

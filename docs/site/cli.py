@@ -21,7 +21,8 @@ validation; the *verdict* says whether the winner may serve; the *champion* serv
 promoted, the *previous* one is what a rollback goes back to.
 
 Environment variables: `PAWFLOW_HOME` (cache and runs, by default `.pawflow`), `MLFLOW_TRACKING_URI` (by default
-`sqlite:///mlflow.db`), `PAWFLOW_CHECKPOINTS`, `PAWFLOW_WEIGHTS` ([train](../components/train/README.md)), `KAGGLE_API_TOKEN`,
+`sqlite:///mlflow.db`), `PAWFLOW_CHECKPOINTS`, `PAWFLOW_WEIGHTS` ([train](../components/train/README.md)), `PAWFLOW_API_KEY` (of
+the gateway, for `drift`), `PAWFLOW_IMAGES` and `PAWFLOW_DOCKER_NETWORK` ([infra](../infra/README.md)), `KAGGLE_API_TOKEN`,
 `AWS_ENDPOINT_URL_S3` and boto3's own.
 
 ## Exit codes

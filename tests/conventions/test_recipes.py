@@ -21,6 +21,8 @@ def test_a_recipe_loads_and_explains_itself(name: str) -> None:
     header = [line for line in (FOLDER / f"{name}.yaml").read_text().splitlines() if line.startswith("#")]
     assert any("Command:" in line for line in header)
     assert any("Hardware:" in line for line in header)
+    # A figure with its n, or that nobody has run it.
+    assert any("Expected:" in line for line in header)
 
 
 @pytest.mark.parametrize("name", list_recipes())

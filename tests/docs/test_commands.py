@@ -57,6 +57,7 @@ NOT_RUN = {
         f"{PIPELINE} run --recipe own_folder": "docs/tutorial.md runs one like it",
         f"{PIPELINE} doctor --recipe fusion --runner cluster": _CLUSTER,
         f"{PIPELINE} run --recipe sample candidates.0.epochs=20 seed=3": "takes minutes",
+        f"{PIPELINE} run --recipe sample 'candidates.0.grid.learning_rate=[0.01,0.001]'": "takes minutes",
         "mlflow run .": "takes minutes; tests/pipeline/test_whole_pipeline.py runs the like",
         "make images": _ENGINE,
         f"{PIPELINE} run --recipe sample --runner docker": _ENGINE,

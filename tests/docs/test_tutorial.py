@@ -38,7 +38,7 @@ def test_the_tutorial_leads_to_an_answer(tmp_path: Path) -> None:
     for answer in answers:
         (prediction,) = answer["predictions"]
         assert set(prediction["probabilities"]) == {"zero", "one", "two", "three", "four"}
-        assert prediction["label"] == max(prediction["probabilities"], key=prediction["probabilities"].__getitem__)
+        assert prediction["label"] == max(prediction["probabilities"], key=prediction["probabilities"].__getitem__) == "two"
     assert answers[0]["predictions"][0]["probability"] == pytest.approx(answers[1]["predictions"][0]["probability"], abs=1e-3)
 
 
