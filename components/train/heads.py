@@ -57,7 +57,7 @@ class Rows:
 
     def sample(self, num_rows: int, seed: int) -> Rows:
         """About `num_rows` of the rows, see `sample_rows`."""
-        return self.take(sample_rows(self.labels, num_rows, seed))
+        return self if len(self.labels) <= num_rows else self.take(sample_rows(self.labels, num_rows, seed))
 
 
 def sample_rows(labels: NDArray[np.int64], num_rows: int, seed: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 import pytest
 
-from components.common.candidate import _MODES, Candidate
+from components.common.candidate import Candidate, modes_of
 from components.common.errors import PawflowError
 from components.common.recipe import parse_recipe
 
@@ -59,8 +59,13 @@ def test_a_field_that_would_do_nothing_is_an_error(fields: str, message: str) ->
         parse_recipe(RECIPE + f"  - {{name: vain, architecture: vgg16, {fields}}}")
 
 
-def test_every_field_that_only_some_modes_have_exists() -> None:
-    assert set(_MODES) <= set(Candidate.model_fields)
+def test_what_each_mode_has_no_use_for() -> None:
+    useless = {mode: {name for name in Candidate.model_fields if mode not in modes_of(name)} for mode in ("frozen", "fine_tune", "scratch")}
+    assert useless["fine_tune"] == {"classifier"}
+    assert useless["scratch"] == {"classifier", "head_epochs", "unfreeze", "fine_tune_rate"}
+    # All that is said about gradients; the names of fields only, so that one that is renamed shows.
+    assert len(useless["frozen"]) == 18
+    assert useless["frozen"] >= {"backend", "epochs", "batch_size", "dropout", "optimizer", "learning_rate", "stop_at", "patience"}
 
 
 def test_a_grid_of_an_unknown_field_names_the_field() -> None:
