@@ -23,7 +23,7 @@ import requests
 from kfp import Client, compiler
 from urllib3.exceptions import HTTPError
 
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, state_cause
 from components.common.recipe import Recipe
 from pipeline.profile import Profile
 from pipeline.training import define_training
@@ -208,7 +208,7 @@ def _require_api(host: str, token: str | None) -> None:
         answer = requests.get(address, headers=headers, timeout=_PATIENCE, allow_redirects=False)
     except requests.RequestException as error:
         raise PawflowError(
-            f"nothing answers at {host} ({type(error).__name__}); "
+            f"nothing answers at {host} ({state_cause(error)}); "
             "is it the address of the Kubeflow Pipelines API, and does a port-forward run?"
         ) from error
     if answer.status_code in (301, 302, 401, 403):

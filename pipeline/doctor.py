@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 
 from components.common import tracking_store
 from components.common.candidate import Candidate
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, state_cause
 from components.common.recipe import Recipe
 from components.common.store import home
 from components.download.sources import Request, cifar10, find_provider, kaggle, petimages
@@ -211,7 +211,7 @@ def _reach(url: str, otherwise: str = "use sources.root=DIR") -> str:
         with requests.get(url, stream=True, timeout=15) as answer:
             answer.raise_for_status()
     except requests.RequestException as error:
-        raise PawflowError(f"{url} does not answer ({type(error).__name__}: {error}); check the network, or {otherwise}") from error
+        raise PawflowError(f"{url} does not answer ({state_cause(error)}); check the network, or {otherwise}") from error
     return f"{url} answers"
 
 

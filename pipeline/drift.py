@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console as Terminal
 from rich.table import Table
 
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, state_cause
 
 _PATIENCE = 20.0
 
@@ -26,7 +26,7 @@ def read_drift(url: str) -> dict[str, Any]:
         response = requests.get(address, headers={"X-API-Key": key} if key else {}, timeout=_PATIENCE)
     except requests.RequestException as error:
         raise PawflowError(
-            f"no gateway answers at {address} ({type(error).__name__}); start one with `make web`, or correct --url"
+            f"no gateway answers at {address} ({state_cause(error)}); start one with `make web`, or correct --url"
         ) from error
     if response.status_code == 401:
         raise PawflowError(f"{address} wants its API key; set PAWFLOW_API_KEY")

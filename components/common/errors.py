@@ -7,6 +7,7 @@ command line prints that message alone; every other exception is a bug and keeps
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -20,6 +21,15 @@ class StoppedError(PawflowError):
 
 class UnreachableError(PawflowError):
     """A server that the work needs cannot be reached or used now, whatever the work is; later it may be."""
+
+
+def state_cause(error: BaseException) -> str:
+    """What is behind an error of a network library, in a few words: they wrap one another, and each repeats the whole address."""
+    inner: BaseException | None = error
+    while inner is not None:
+        error = inner
+        inner = next((one for one in (getattr(error, "reason", None), *error.args) if isinstance(one, BaseException)), None)
+    return re.sub(r"^<?[\w.]+\(.*?\)>?: ", "", str(error)) or type(error).__name__
 
 
 def list_known(name: object, known: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, state_cause
 
 #: What a tracking server's refusal means.
 _REFUSALS = {
@@ -56,7 +56,7 @@ def require_server() -> str:
         )
     except requests.RequestException as error:
         raise PawflowError(
-            f"no MLflow server answers at MLFLOW_TRACKING_URI={address} ({error}); start it, or correct the address"
+            f"no MLflow server answers at MLFLOW_TRACKING_URI={address} ({state_cause(error)}); start it, or correct the address"
         ) from error
     if answer.status_code in _REFUSALS:
         remedy = _REFUSALS[answer.status_code].format(host=urlsplit(address).netloc)

@@ -16,7 +16,7 @@ import requests
 import tenacity
 from urllib3.exceptions import HTTPError
 
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, state_cause
 from components.common.progress import measure, say
 from components.common.store import hash_file
 
@@ -78,7 +78,9 @@ def fetch_url(url: str, sha256: str, part: Path, name: str) -> None:
         attempts(_attempt, url, sha256, part, name)
     except (_PassingError, requests.RequestException, HTTPError) as error:
         kept = f" The {_size(part):,} bytes that came are kept, and the same command goes on from there." if _size(part) else ""
-        raise PawflowError(f"{url} cannot be fetched: {error}. Check the address and the connection, then run again.{kept}") from error
+        raise PawflowError(
+            f"{url} cannot be fetched: {state_cause(error)}. Check the address and the connection, then run again.{kept}"
+        ) from error
 
 
 def _attempt(url: str, sha256: str, part: Path, name: str) -> None:

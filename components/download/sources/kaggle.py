@@ -16,7 +16,7 @@ from pathlib import Path
 import requests
 import tenacity
 
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, state_cause
 from components.common.names import list_folder
 from components.common.progress import relayed, say
 from components.common.store import home
@@ -105,7 +105,9 @@ def _in_words(competition: str) -> Iterator[None]:
     except requests.HTTPError as error:
         raise _explain(competition, error) from error
     except (ValueError, *_CUT_OFF, DataCorruptionError) as error:
-        raise PawflowError(f"{competition} could not be fetched from Kaggle ({error}). Run again; what came is kept. {_BY_HAND}") from error
+        raise PawflowError(
+            f"{competition} could not be fetched from Kaggle ({state_cause(error)}). Run again; what came is kept. {_BY_HAND}"
+        ) from error
 
 
 def _explain(competition: str, error: requests.HTTPError) -> PawflowError:
