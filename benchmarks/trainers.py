@@ -259,10 +259,10 @@ def _fit_until(build: Callable[[], Any], train: Any, test: Any, parts: int, targ
         build: Makes the network, compiled.
         train: Batches to learn from.
         test: Batches held out.
-        parts: See above.
-        target: See above.
-        budget: See above, in seconds.
-        spent: Processor time before, in seconds.
+        parts: Judgements in an epoch.
+        target: Accuracy, 0..1.
+        budget: Processor time, in seconds.
+        spent: Of it, before.
     """
     keras = _import_keras()
     started = used()

@@ -24,7 +24,7 @@ DatasetFolder = Annotated[
 
 @commands.command()
 def why(
-    image: Annotated[str, typer.Argument(help="Id of an image, or the end of one: its file name, say.")],
+    image: Annotated[str, typer.Argument(help="Id of an image, or the end of one: its file name, say, or the start of that.")],
     dataset: DatasetFolder = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -77,14 +77,16 @@ def suspects(
     from pipeline.local import COMMAND_FILE
     from pipeline.suspects import write_suspects
 
-    files = _find_newest(MANIFEST, METRICS_FILE, COMMAND_FILE, recipe=find_recipe(recipe).name if recipe else "")
+    files = _find_newest(MANIFEST, METRICS_FILE, recipe=find_recipe(recipe).name if recipe else "")
     if files is None:
         of_recipe, start = (f" of recipe {recipe}", f"python -m pipeline run --recipe {recipe}") if recipe else ("", "make run")
         raise PawflowError(f"no run{of_recipe} in {home() / 'runs'} has been evaluated; start one: {start}")
     chosen = Dataset(files[MANIFEST].parent)
     path = _place(chosen, "-suspects", out)
     typer.echo(write_suspects(chosen, files[METRICS_FILE].parent, flagged, path))
-    again = files[COMMAND_FILE].read_text()
+    # Beside the folder of the pipeline, which holds those of its tasks; a run of an older version has none.
+    command = files[MANIFEST].parents[3] / COMMAND_FILE
+    again = command.read_text() if command.is_file() else f"python -m pipeline run --recipe {chosen.report['recipe']}"
     typer.echo(f"next: open it, choose, download decisions.yaml, and run: {again} decisions=decisions.yaml")
     _show(path, show)
 

@@ -42,7 +42,7 @@ def answer_photos(paths: Sequence[Path], predictor: Predictor) -> Iterator[Answe
     """Answer every photo in `paths`: photos, folders of them, or zip and tar archives.
 
     Raises:
-        PawflowError: An archive cannot be opened or is refused, or it or a folder is empty.
+        PawflowError: An archive cannot be opened or is refused.
     """
 
     def answer(photo: Photo) -> Answered:
@@ -64,7 +64,7 @@ def _list_photos(paths: Iterable[Path]) -> Iterator[Photo]:
         if (path.is_file() and path.suffix.lower() in _ARCHIVES) or path.is_dir():
             with open_archive(path) as archive:
                 if not archive.sizes:
-                    raise PawflowError(f"{path} holds no file; expected photos, or folders of them")
+                    yield str(path), partial(_raise, PawflowError("it holds no file; expected photos, or folders of them"))
                 for name in archive.sizes:
                     # Read here, since an archive hands out one stream at a time.
                     try:

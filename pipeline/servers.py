@@ -1,17 +1,17 @@
-"""The commands that start a server, `serve`, `web`, `ui`, `tensorboard`: each becomes that server, or ends it when it is ended itself."""
+"""The commands that start a server, `serve`, `web`, `ui`, `tensorboard`: each becomes that server, or what holds it."""
 
 from __future__ import annotations
 
 import errno
 import os
-import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
+from components.common import leash
 from components.common.errors import PawflowError
 
 commands = typer.Typer()
@@ -35,7 +35,7 @@ def serve(model: ModelName = "", port: Port = 5001, host: ListenOn = "127.0.0.1"
 
     uri = f"models:/{_choose_champion(model, host, port)}@{registry.CHAMPION}"
     typer.echo(f"serving {uri}: POST http://{host}:{port}/invocations (Ctrl-C ends it)")
-    _hold(serving_command(uri, host, port), serving_environment())
+    leash.hold(serving_command(uri, host, port), serving_environment())
 
 
 @commands.command()
@@ -87,7 +87,7 @@ def ui(port: Port = 5000, host: ListenOn = "127.0.0.1") -> None:
         "PYTHONWARNINGS": "ignore:starlette.middleware.wsgi is deprecated",
         **serving_environment(),
     }
-    _hold([*command, "--host", host, "--port", str(port)], environment)
+    leash.hold([*command, "--host", host, "--port", str(port)], environment)
 
 
 @commands.command()
@@ -109,24 +109,6 @@ def tensorboard(
     typer.echo(f"the curves of {name} are at http://{host}:{port} (Ctrl-C ends it)")
     board = ["-m", "tensorboard.main", "--logdir", str(folder), "--host", host, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, *board])
-
-
-def _hold(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Run a server of MLflow until it ends or a signal comes: of Ctrl-C it would die with a stack trace, of SIGTERM it ends quietly."""
-    from components.common import leash
-
-    server = leash.start(command, env=environment)
-    is_told = False
-
-    def tell(number: int, frame: object) -> None:
-        nonlocal is_told
-        is_told = True
-        os.killpg(server.pid, signal.SIGTERM)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, tell)
-    code = server.wait()
-    sys.exit(0 if is_told else code)
 
 
 def _choose_champion(model: str, host: str, port: int) -> str:

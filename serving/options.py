@@ -39,8 +39,6 @@ class Options:
         Raises:
             RequestError: One is unknown or out of range.
         """
-        if "image" in values:
-            raise RequestError("`image` came as text; expected the file itself, as `curl -F image=@photo.jpg` sends it")
         unknown = sorted(str(name) for name in set(values) - set(_READERS))
         if unknown:
             raise RequestError(f"unknown option {unknown[0][:50]!r}; there are {', '.join(_READERS)}")

@@ -12,9 +12,12 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import Any
+import time
+from contextlib import suppress
+from typing import Any, NoReturn
 
 _SECONDS_TO_END = 15.0
+_HOLD = "--hold"
 
 
 def start(command: list[str], *, user: str | None = None, **options: Any) -> subprocess.Popen[bytes]:
@@ -29,9 +32,41 @@ def start(command: list[str], *, user: str | None = None, **options: Any) -> sub
     return subprocess.Popen([*holder, *command], stdin=subprocess.PIPE, start_new_session=True, **options)
 
 
+def hold(command: list[str], environment: dict[str, str]) -> NoReturn:
+    """Become a small process that runs a command, and ends it and all its descendants when it is ended.
+
+    For servers that answer Ctrl-C with a stack trace: they are told by SIGTERM, and by SIGKILL if a second signal comes.
+    """
+    os.execve(sys.executable, [sys.executable, "-I", "-S", __file__, _HOLD, *command], environment)
+
+
+def _hold(command: list[str]) -> int:
+    held, num_signals = start(command), 0
+
+    def end(*_: object) -> None:
+        nonlocal num_signals
+        num_signals += 1
+        with suppress(ProcessLookupError):
+            os.killpg(held.pid, signal.SIGTERM if num_signals == 1 else signal.SIGKILL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    code = held.wait()
+    # What the command had started may take longer, and whoever comes next may want its port.
+    deadline = time.monotonic() + _SECONDS_TO_END
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(held.pid, 0)
+            time.sleep(0.05)
+        os.killpg(held.pid, signal.SIGKILL)
+    return 0 if num_signals else code
+
+
 def main() -> int:
     """Hold the command until it ends or the pipe does."""
     arguments = sys.argv[1:]
+    if arguments[0] == _HOLD:
+        return _hold(arguments[1:])
     user = arguments[1] if arguments[0] == "--user" else None
     # Handled rather than ignored, because a command would inherit that. They come to the whole group, so the command has them too.
     for number in (signal.SIGTERM, signal.SIGINT):

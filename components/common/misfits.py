@@ -7,7 +7,7 @@ there are.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,9 +43,17 @@ def describe_misfits(error: ValidationError, model: type[BaseModel], whole: str)
 
 def _known_fields(model: Any, location: tuple[int | str, ...]) -> list[str]:
     for part in location[:-1]:
-        # What is none is a place in a list, or a key of a mapping.
+        # Anything else is an index of a list, or a key of a mapping.
         if part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            inside = (item for item in getattr(annotation, "__args__", ()) if isinstance(item, type) and issubclass(item, BaseModel))
-            model = next(inside, annotation)
+            inside = _find_model(model.model_fields[part].annotation)
+            if inside is None:
+                return []
+            model = inside
     return sorted(model.model_fields)
+
+
+def _find_model(annotation: Any) -> type[BaseModel] | None:
+    """The first model in a type, such as that of the entries in `list[Entry] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_find_model, get_args(annotation))), None)

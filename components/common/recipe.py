@@ -215,7 +215,7 @@ def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str,
     """
     values = parse_mapping(text, origin=origin, example="name: fusion")
     if any(override.startswith("candidates.") for override in overrides):
-        # Those that a recipe has which names none can be set as well.
+        # A recipe that names no candidates has default ones, which can be overridden too.
         values.setdefault("candidates", [one.model_dump(mode="json", exclude_defaults=True) for one in _DEFAULT_CANDIDATES])
     for override in overrides:
         _apply_override(values, override)

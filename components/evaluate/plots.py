@@ -167,7 +167,7 @@ def draw_worst_errors(subject: Subject, predictor: Predictor, dataset: Dataset, 
         votes: Id -> how many independent searches call the label of the image wrong.
         path: PNG file to write.
     """
-    worst = find_surest_errors(subject.labels, subject.answers.probabilities)[:_NUM_WORST]
+    worst = find_worst_errors(subject.labels, subject.answers.probabilities)[:_NUM_WORST]
     ids = dataset.rows("test")["id"]
     tiles, captions = [], []
     for row, pixels in zip(worst, dataset.images("test").take(worst), strict=True):
@@ -182,7 +182,7 @@ def draw_worst_errors(subject: Subject, predictor: Predictor, dataset: Dataset, 
     save_contact_sheet(tiles, captions, path, title=f"{subject.title}: {num_errors} errors, the surest first; red speaks for what was said")
 
 
-def find_surest_errors(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
+def find_worst_errors(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
     """Positions of the wrong answers, shape (errors,), those with the most probability for what was said first."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]

@@ -1,6 +1,6 @@
 """Why one image is where it is: everything that fusion recorded of it, put together.
 
-In: a dataset folder and the id of an image, or the end of one. Out: a dictionary that JSON can hold, with a sentence wherever something
+In: a dataset folder and the id of an image, or a part of one. Out: a dictionary that JSON can hold, with a sentence wherever something
 was decided. Nothing is decided anew here; only the distance to the nearest other hashes is computed, which tells how far an image is from
 having near-duplicates.
 """
@@ -8,6 +8,8 @@ having near-duplicates.
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -34,7 +36,8 @@ def explain(dataset: Dataset, name: str) -> Facts:
 
     Args:
         dataset: A finished one.
-        name: Its id, or as much of the end of it (whole parts of the path) as tells it from all others.
+        name: Its id; or the end of it (whole parts of the path), with or without the ending of the file, or the start of the file's name,
+            as much as tells it from all others.
 
     Returns:
         `id`, `source`, `path`, `status` and `reason`; and a dictionary or list each for `file`, `label`, `group`, `split`, `identical`,
@@ -69,19 +72,14 @@ def find_image(ids: pd.Series, name: str) -> Any:
     Raises:
         PawflowError: There is none, or there are several.
     """
-    names = ids.map(lambda identifier: PurePosixPath(identifier).name)
-    # Pages cut long names, and write this behind what is left of them.
-    shown = name.removesuffix("…")
-    for fitting in (ids == name, ids.str.endswith(f"/{name}"), names.str.startswith(shown)):
-        found = ids.index[fitting & (shown != "")]
-        if len(found):
-            break
+    found = next((ids.index[fits(ids)] for fits in _ways_to_fit(name) if fits(ids).any()), ids.index[:0])
     if len(found) == 1:
         return found[0]
     if len(found):
         listed = "".join(f"\n  {identifier}" for identifier in ids[found[:_NUM_LISTED]])
         more = f"\n  and {len(found) - _NUM_LISTED} more" if len(found) > _NUM_LISTED else ""
         raise PawflowError(f"{name!r} fits {len(found)} ids; pass more of the one that you mean:{listed}{more}")
+    names = ids.map(lambda identifier: PurePosixPath(identifier).name)
     # Names of about the same length only, so that a million of them are searched in seconds.
     wanted = PurePosixPath(name).name
     alike = names[(names.str.len() - len(wanted)).abs() <= 2].unique().tolist()
@@ -92,6 +90,17 @@ def find_image(ids: pd.Series, name: str) -> Any:
         else f"; they look like {ids.iloc[0]}"
     )
     raise PawflowError(f"none of the {len(ids):,} images is called {name!r}{hint}")
+
+
+def _ways_to_fit(name: str) -> list[Callable[[pd.Series], pd.Series]]:
+    """Tests of ids, from what the name says exactly to what it may mean: pages show names without their ending, and cut long ones."""
+    pattern, start = re.escape(name), re.escape(name.removesuffix("…"))
+    return [
+        lambda ids: ids == name,
+        lambda ids: ids.str.endswith(f"/{name}"),
+        lambda ids: ids.str.contains(rf"(?:^|/){pattern}\.[^./]+$"),
+        lambda ids: ids.str.contains(rf"(?:^|/){start}[^/]*$") & (start != ""),
+    ]
 
 
 def _describe_file(dataset: Dataset, image: Facts) -> Facts:

@@ -17,7 +17,7 @@ from components.register.selection import Choice
 
 CHART_FILE = "accuracy_latency_cost.png"
 #: Candidates that are named, at most.
-_MOST_NAMED = 24
+_MOST_NAMED = 12
 
 
 def draw_chart(results: dict[str, Any], cpu_seconds: dict[str, float], choice: Choice, title: str, path: Path) -> None:
@@ -44,10 +44,11 @@ def draw_chart(results: dict[str, Any], cpu_seconds: dict[str, float], choice: C
     axes.scatter(latency[won], accuracy[won, 1], s=size[won] + 120, facecolors="none", edgecolors="tab:green", linewidths=2)
     # Named beside the picture, because candidates of one backbone lie close to one another; of a large grid those that matter.
     named = names if len(names) <= _MOST_NAMED else list(dict.fromkeys((choice.winner, choice.best)))
-    for number, name in enumerate(sorted(named, key=lambda name: latency[names.index(name)]), start=1):
-        row = names.index(name)
-        # By turns to the right and to the left, for those that lie on one another.
-        side = 1 if number % 2 else -1
+    rows = sorted(map(names.index, named), key=lambda row: float(latency[row]))
+    gaps = np.concatenate([[np.inf], np.diff(np.log(latency[rows])), [np.inf]])
+    for number, (row, before, after) in enumerate(zip(rows, gaps, gaps[1:], strict=False), start=1):
+        # On the side where the next point is farther away.
+        side = 1 if after > before else -1
         axes.annotate(
             str(number),
             (latency[row], accuracy[row, 1]),
@@ -57,7 +58,7 @@ def draw_chart(results: dict[str, Any], cpu_seconds: dict[str, float], choice: C
             va="center",
             fontsize=8,
         )
-        axes.plot([], [], " ", label=f"{number}  {name}, {cost[row]:.0f} CPU s")
+        axes.plot([], [], " ", label=f"{number}  {names[row]}, {cost[row]:.0f} CPU s")
     figure.legend(loc="outside right upper", handlelength=0, handletextpad=0, fontsize=7, frameon=False)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -66,7 +67,9 @@ def draw_chart(results: dict[str, Any], cpu_seconds: dict[str, float], choice: C
     axes.margins(x=0.2, y=0.2)
     axes.set_xlabel("ms to answer for one photo, one thread")
     axes.set_ylabel("test accuracy, 95 % interval")
-    axes.set_yticks([tick for tick in axes.get_yticks() if tick <= 1])
+    bottom, top = axes.get_ylim()
+    axes.set_yticks([tick for tick in axes.get_yticks() if bottom <= tick < 1 + 1e-9])
+    axes.set_ylim(bottom, top)
     axes.grid(alpha=0.3)
-    axes.set_title(f"{title}; size of a point: CPU-seconds of training; ring: the winner", fontsize=9)
+    figure.suptitle(f"{title}; size of a point: CPU-seconds of training; ring: the winner", fontsize=9)
     figure.savefig(path, dpi=110)

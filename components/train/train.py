@@ -114,7 +114,7 @@ def _fit_frozen(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candid
     cpu_started, started = time.process_time(), time.perf_counter()
     network = build_network(candidate, dataset.image_size, len(dataset.classes))
     params, history, cpu_seconds_before = fit_frozen(network, dataset, views, recipe, candidate)
-    # What it costs does not depend on which of two candidates with the same features came first.
+    # So that it hardly matters which of two candidates with the same features came first.
     cpu_seconds = cpu_seconds_before + time.process_time() - cpu_started
     return Fitted(network, params, history, time.perf_counter() - started, cpu_seconds)
 

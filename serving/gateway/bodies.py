@@ -162,10 +162,12 @@ async def parse_form(body: bytes | bytearray, headers: Headers, max_photos: int)
     photos: list[Photo] = []
     fields = {}
     for name, value in form.multi_items():
-        if not isinstance(value, UploadFile):
-            fields[name] = value
-        elif name == "image":
+        if isinstance(value, UploadFile) and name == "image":
             photos.append(value.file.read())
+        elif name == "image":
+            raise RequestError("`image` came as text; expected the file itself, as `curl -F image=@photo.jpg` sends it")
+        elif not isinstance(value, UploadFile):
+            fields[name] = value
         else:
             raise RequestError(f"the form has a file named {name[:50]!r}; expected `image`, as in `curl -F image=@dog.jpg`")
     return Form(photos, fields)

@@ -24,9 +24,9 @@ def test_a_ratio_is_a_bound_if_the_others_do_not_get_there_and_none_if_we_do_not
     ours = {"ours": [Outcome(10, good, 1), Outcome(14, good, 1)], "ours again": [Outcome(12, good, 1)]}
     (peer,) = _SCRATCH.peers
     reached = _compare("x", _SCRATCH, ours | {peer.name: [Outcome(60, good, 3)]})
-    assert reached == {"cpu_ratio_scratch": 5.0, "cpu_ratio_scratch_is_a_lower_bound": False, "cpu_ratio_x_control": 1.0}
-    assert _compare("x", _SCRATCH, ours | {peer.name: [Outcome(60, bad, 3)]})["cpu_ratio_scratch_is_a_lower_bound"]
-    assert _compare("x", _SCRATCH, ours | {"ours": [Outcome(10, bad, 1)], peer.name: [Outcome(60, good, 3)]})["cpu_ratio_scratch"] is None
+    assert reached == {"cpu_ratio_x": 5.0, "cpu_ratio_x_is_a_lower_bound": False, "cpu_ratio_x_control": 1.0}
+    assert _compare("x", _SCRATCH, ours | {peer.name: [Outcome(60, bad, 3)]})["cpu_ratio_x_is_a_lower_bound"]
+    assert _compare("x", _SCRATCH, ours | {"ours": [Outcome(10, bad, 1)], peer.name: [Outcome(60, good, 3)]})["cpu_ratio_x"] is None
 
 
 def test_others_get_the_files_of_the_same_photos(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_the_report_is_written_outside_the_dataset(run: Path, dataset: Dataset, 
 def evaluation(run: Path, dataset: Dataset) -> Path:
     """The evaluation of the same run: a network that calls every fourth image a dog."""
     folder = run.parents[1] / "evaluate" / "evaluation"
-    (run.parents[1] / COMMAND_FILE).write_text("python -m pipeline run --recipe my/tiny.yaml seed=5")
+    (run.parents[2] / COMMAND_FILE).write_text("python -m pipeline run --recipe my/tiny.yaml seed=5")
     folder.mkdir(parents=True)
     rows = pd.concat([dataset.rows(split) for split in SPLITS])
     dog = np.where(np.arange(len(rows)) % 4 == 0, 0.9, 0.1)
@@ -86,6 +86,8 @@ def test_the_page_of_suspects_is_made_of_the_newest_run(evaluation: Path, datase
     assert f"wrote {path}\n" in said
     assert "and run: python -m pipeline run --recipe my/tiny.yaml seed=5 decisions=decisions.yaml\n" in said
     assert path.read_text().count('<article class="question"') > 10
+    (evaluation.parents[2] / COMMAND_FILE).unlink()
+    assert "and run: python -m pipeline run --recipe tiny decisions=decisions.yaml\n" in call("suspects")
     (workspace / "flagged").mkdir()
     assert "0 photos were flagged" in call("suspects", "--flagged", "flagged", "--out", "here.html")
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from components.common import archives
-from components.common.errors import PawflowError
 from pipeline.predicting import Answered, answer_photos, write_submission
 from serving.predictor import Predictor
 from tests.conftest import write_mean_model
@@ -26,9 +25,15 @@ def test_photos_of_files_folders_and_archives_are_answered_in_order(tmp_path: Pa
     assert found[3].error == "there is no such photo, folder or archive"
 
 
-def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(PawflowError, match=f"{tmp_path.name} holds no file; expected photos"):
-        list(answer_photos([tmp_path], Predictor(write_mean_model(tmp_path.parent / "model", 8, weight=4.0))))
+def test_an_empty_folder_is_an_error_and_costs_no_other_its_answer(tmp_path: Path) -> None:
+    empty, photo = tmp_path / "empty", tmp_path / "bright.png"
+    empty.mkdir()
+    photo.write_bytes(draw(255))
+    found = list(answer_photos([empty, photo], Predictor(write_mean_model(tmp_path / "model", 8, weight=4.0))))
+    assert [(Path(one.photo).name, one.error) for one in found] == [
+        ("empty", "it holds no file; expected photos, or folders of them"),
+        ("bright.png", ""),
+    ]
 
 
 def test_a_file_too_large_to_be_a_photo_costs_no_other_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,7 @@ def _list_tasks(spec: dict[str, Any]) -> list[dict[str, Any]]:
         ("steps: {trian: {cpu: '1'}}", "steps.trian"),
         ("steps: {train: {cpus: '1'}}", "steps.train.cpus: unknown field; did you mean 'cpu'"),
         ("defaults: {retry: {first_wait: soon}}", "first_wait"),
+        ("defaults: {tolerations: [{ky: a}]}", "defaults.tolerations.0.ky: unknown field; did you mean 'key'"),
         ("defaults: {cpu: 2}", r"defaults.cpu: Input should be a valid string \(got 2\)"),
         ("defaults: {cpu: two}", r"defaults.cpu: String should match pattern .* \(got 'two'\)"),
         ("steps: {train: {memory: 4GB}}", r"steps.train.memory: String should match pattern .* \(got '4GB'\)"),

@@ -16,7 +16,6 @@ def test_text_and_json_mean_the_same() -> None:
     ("values", "message"),
     [
         ({"topk": 1}, "unknown option 'topk'; there are top_k, threshold, heat_map, on_error"),
-        ({"image": "photo.jpg"}, "`image` came as text; expected the file itself, as `curl -F image=@photo.jpg` sends it"),
         ({"top_k": -1}, "top_k is '-1'; expected a whole number"),
         ({"top_k": 1.5}, "top_k is '1.5'"),
         ({"top_k": float("inf")}, "top_k is 'inf'"),

@@ -32,9 +32,7 @@ function notify(text, lookAgain = 0) {
 }
 
 async function add(files) {
-  const photos = [...files].filter((file) => file.size);
-  const empty = [...files].filter((file) => !file.size).map((file) => file.name);
-  if (empty.length) notify(`Left out, since nothing is in it: ${empty.join(", ")}.`);
+  const photos = [...files];
   if (!photos.length) return;
   if (!models?.versions.length) await showModels();
   if (!models?.versions.length) return;

@@ -8,9 +8,11 @@ const MOST_LABELS = 12;
 
 const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 // The first edge may be the last number before 0, which has three hundred zeros.
-// And the last one may be just below 1, which a probability is never above.
-const short = (value) => (Math.abs(value) < 1e-6 ? 0 : value)
-  .toLocaleString("en", { maximumSignificantDigits: value > 0.9995 && value < 1 ? 6 : 3 });
+// And the last one may be just below 1, and must not be rounded to it: a probability is never above 1.
+function short(value) {
+  if (value > 0.9995 && value < 1) return (Math.floor(value * 1e6) / 1e6).toLocaleString("en", { maximumSignificantDigits: 6 });
+  return (Math.abs(value) < 1e-6 ? 0 : value).toLocaleString("en", { maximumSignificantDigits: 3 });
+}
 
 function describeVersion(version, fewest) {
   const element = copy("version-template");

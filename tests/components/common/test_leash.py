@@ -28,6 +28,11 @@ from components.common import leash
 leash.start([sys.executable, "-c", sys.argv[1]])
 time.sleep(600)
 """
+HOLDER = """
+import os, sys
+from components.common import leash
+leash.hold([sys.executable, "-c", sys.argv[1]], dict(os.environ))
+"""
 
 
 def is_alive(pid: int) -> bool:
@@ -60,3 +65,36 @@ def test_descendants_end_when_the_starter_is_killed(command: str) -> None:
     starter.kill()
     starter.wait()
     wait_until(lambda: not any(is_alive(process.pid) for process in family))
+
+
+def hold(command: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Hold a program that prints the number of a process once it is up; that process comes too."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, command], stdout=subprocess.PIPE, env=environment, start_new_session=True)
+    assert holder.stdout is not None
+    return holder, int(holder.stdout.readline())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_held_command_is_told_by_sigterm_and_waited_for(number: int) -> None:
+    command = "import os, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit())); "
+    holder, held = hold(command + "print(os.getpid(), flush=True); time.sleep(600)")
+    # As a terminal does, to all that it started; nobody but the holder is among them.
+    os.killpg(holder.pid, number)
+    assert holder.wait(60) == 0
+    assert not is_alive(held)
+
+
+def test_a_second_signal_ends_what_the_first_did_not() -> None:
+    holder, child = hold(STUBBORN)
+    os.killpg(holder.pid, signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        holder.wait(1)
+    os.killpg(holder.pid, signal.SIGINT)
+    assert holder.wait(60) == 0
+    wait_until(lambda: not is_alive(child))
+
+
+def test_a_held_command_that_ends_by_itself_says_how() -> None:
+    holder, _ = hold("import os; print(os.getpid(), flush=True); raise SystemExit(3)")
+    assert holder.wait(60) == 3

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from components.evaluate.answers import Answers
-from components.evaluate.plots import FIGURES, Subject, find_surest_errors
+from components.evaluate.plots import FIGURES, Subject, find_worst_errors
 from serving.predictor import ModelCard
 
 CLASSES = ["cat", "dog", "horse"]
@@ -26,7 +26,7 @@ def draw(name: str, classes: list[str]) -> Figure:
 
 def test_the_surest_error_comes_first_however_likely_the_truth_was() -> None:
     probabilities = np.array([[0.6, 0.0, 0.4], [0.5, 0.45, 0.05], [0.1, 0.8, 0.1], [0.9, 0.05, 0.05]])
-    assert find_surest_errors(np.array([1, 1, 2, 0]), probabilities).tolist() == [2, 0, 1]
+    assert find_worst_errors(np.array([1, 1, 2, 0]), probabilities).tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from components.common.dataset import Dataset
@@ -121,6 +122,8 @@ def test_a_name_of_several_images_lists_them(told: Dataset) -> None:
 
 def test_the_start_of_a_name_that_a_page_has_cut_is_enough(told: Dataset) -> None:
     ids = told.manifest["id"].where(told.manifest.index != 1, "photos/dog/f735d3b3f0f136.jpg")
-    assert find_image(ids, "f735d3b3…") == find_image(ids, "f735d3b3") == 1
+    assert find_image(ids, "f735d3b3…") == find_image(ids, "dog/f735d3b3") == find_image(ids, "f735d3b3f0f136") == 1
+    # A whole name goes before those that only begin like it: there are dog.50.jpg and, with three digits, others.
+    assert find_image(pd.Series(["train/dog.501.jpg", "train/dog.50.jpg", "train/dog.509.jpg"]), "dog.50") == 1
     with pytest.raises(PawflowError, match="none of the"):
         find_image(ids, "…")

@@ -15,8 +15,9 @@ from components.common.candidate import OUT_OF_FOLD, Candidate
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
-from components.common.store import home, produce, read_record
+from components.common.store import produce
 from components.train.export import export_and_compare, open_session
+from components.train.frozen import compute_features
 from components.train.network import build_network, with_class_activation
 from components.train.train import train
 from serving.predictor import ModelCard, Predictor
@@ -80,14 +81,24 @@ def test_features_are_computed_once(
     frozen, ridge = (recipe.candidates[1].model_copy(update={"classifier": name}) for name in ("logistic", "ridge"))
     monkeypatch.setattr("components.train.frozen.build_network", lambda *arguments: pytest.fail("the network was built a second time"))
     (tmp_path / "first").mkdir()
-    first = train(delivered, views, recipe, frozen, tmp_path / "first")
+    train(delivered, views, recipe, frozen, tmp_path / "first")
     monkeypatch.setattr("components.train.features.export_onnx", lambda *arguments: pytest.fail("the backbone was exported again"))
     monkeypatch.setattr("numpy.save", lambda *arguments: pytest.fail("features were computed again"))
     (tmp_path / "second").mkdir()
-    second = train(delivered, views, recipe, ridge, tmp_path / "second")
-    # And cost as much whoever came first: tests/conftest.py gives each process one cache, so the first may have found them too.
-    features = [read_record(file.parent).metrics["cpu_seconds"] for file in (home() / "cache" / "train").glob("*/features.npy")]
-    assert min(one.metrics["train.cpu_seconds"] for one in (first, second)) > min(features) > 0
+    train(delivered, views, recipe, ridge, tmp_path / "second")
+
+
+def test_what_features_cost_is_told_again_to_whoever_finds_them(
+    delivered: Dataset, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAWFLOW_HOME", str(tmp_path))
+    images = {"originals": (delivered.images("train"), "digest")}
+    (first, before), (second, found) = (compute_features(delivered, recipe.candidates[1], images) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    entries = [json.loads(file.read_text()) for file in (tmp_path / "cache" / "train").glob("*/artifact.json")]
+    assert before == 0.0
+    recorded = sum(entry["record"]["metrics"]["cpu_seconds"] for entry in entries)
+    assert 0 < found == pytest.approx(recorded)
 
 
 def test_int8_says_almost_always_the_same(delivered: Dataset, views: Path, recipe: Recipe, tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ def test_options_are_passed_on(gateway: Client, tmp_path: Path) -> None:
     refused = gateway.post("/predict?topk=1", data=BRIGHT)
     assert (refused.status_code, refused.json()["error_code"]) == (400, "BAD_REQUEST")
     assert "unknown option 'topk'" in refused.json()["message"]
+    forgotten = gateway.post("/predict", files={"image": (None, "photo.jpg")})
+    assert forgotten.status_code == 400
+    assert forgotten.json()["message"].startswith("`image` came as text; expected the file itself, as `curl -F image=@photo.jpg`")
     of_form = gateway.post("/predict", files={"image": BRIGHT}, data={"top_k": "1"}).json()["predictions"][0]
     assert list(of_form["probabilities"]) == [answer["label"]]
     refused = gateway.post("/predict", files={"image": BRIGHT}, data={"nonsense": "1"})

@@ -125,6 +125,11 @@ def test_several_photos_and_one_that_is_none(page: Any) -> None:
     playwright.expect(page.locator(".card")).to_have_count(2)
 
 
+def test_an_empty_file_is_called_one(page: Any) -> None:
+    give(page, ("zero.png", b""))
+    playwright.expect(page.locator(".failed")).to_contain_text("The file is empty (0 bytes)")
+
+
 @pytest.mark.parametrize("event", ["drop", "paste"])
 def test_photos_can_be_dropped_and_pasted(page: Any, event: str) -> None:
     page.evaluate(
