@@ -1,18 +1,27 @@
-"""What a tag publishes: the images that the same job built once and tested, and each of them."""
+"""What the workflows run: each target of tests; and what a tag publishes: the images that the same job built once and tested."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).parents[2]
-JOBS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())["jobs"]
+WORKFLOWS = ROOT / ".github" / "workflows"
+JOBS: dict[str, dict[str, Any]] = yaml.safe_load((WORKFLOWS / "ci.yaml").read_text())["jobs"]
 
 
 def read_commands(job: str) -> list[str]:
     return [step["run"] for step in JOBS[job]["steps"] if "run" in step]
+
+
+def test_every_target_of_tests_is_run_by_some_workflow() -> None:
+    targets = re.findall(r"^(test-[a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    run = "\n".join(path.read_text() for path in WORKFLOWS.iterdir())
+    assert len(targets) > 5
+    assert [target for target in targets if not re.search(rf"\b{target}\b", run)] == []
 
 
 def test_what_is_pushed_was_built_once_and_tested() -> None:
