@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 #: (benchmark, figure) -> what others do, in CPU time for one of ours.
 _OTHERS = {
@@ -40,15 +41,18 @@ def draw_results(results: Mapping[str, Any], path: Path) -> None:
         results: name of a benchmark -> its `environment` and `figures`, as `benchmarks.__main__` writes them.
         path: SVG file to write.
     """
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(10.5, 6), layout="constrained")
     left, right = figure.subplots(1, 2)
     others, limits = _pick(results, _OTHERS), _pick(results, _LIMITS)
     left.barh(list(others), list(others.values()), color=["#4f46e5" if value >= 1 else "#dc2626" for value in others.values()])
-    left.set(xscale="log")
+    left.set_xscale("log")
+    left.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.xaxis.set_major_formatter(ScalarFormatter())
+    left.xaxis.set_minor_formatter(NullFormatter())
     left.set_title("CPU time of others, for 1 of ours", loc="left", fontsize=10)
     left.axvline(1, color="0.2", linewidth=1)
     right.barh(list(limits), [100 * value for value in limits.values()], color="#0d9488")
-    right.set(xlim=(0, 110))
+    right.set(xlim=(0, 125), xticks=range(0, 101, 25))
     right.set_title("share of the least possible, %", loc="left", fontsize=10)
     right.axvline(100, color="0.2", linewidth=1)
     for axes, values, form in ((left, others, "{:.3g}"), (right, {name: 100 * value for name, value in limits.items()}, "{:.0f}")):
