@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import socket
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +20,11 @@ from components.common.recipe import Recipe, parse_recipe
 from components.download.sources.sample import write_archive
 from components.fuse.fuse import Archive, fuse
 from serving.predictor import CARD_FILE, MODEL_FILE, ModelCard
+from tests.processes import SETTINGS
 
 quiet_libraries()
+# The tests speak of what every machine can do, and several that run side by side would not fit into one GPU.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 #: Of a recipe: two small archives of drawings.
 SMALL_DATA = """
@@ -44,13 +51,45 @@ gate: {floor: 0.0, min_images: 5}
 )
 
 
+@contextmanager
+def fresh_environment() -> Iterator[None]:
+    """No settings while the body runs, and after it the environment of before: tests, the project and MLflow all write into it."""
+    before = dict(os.environ)
+    # What the tests of reliability are told stays.
+    for name in [name for name in before if name.startswith(SETTINGS) and not name.startswith("PAWFLOW_RELIABILITY_")]:
+        del os.environ[name]
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment_of_session() -> Iterator[None]:
+    """No settings in what tests share, either."""
+    with fresh_environment():
+        yield
+
+
 @pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def environment_of_test() -> Iterator[None]:
+    """Nothing that earlier tests, or what they share, left in the environment or in MLflow."""
+    if "mlflow.tracking.fluent" in sys.modules:
+        # The experiment of the last run, which is in no other store. MLflow has no public way to forget it.
+        vars(sys.modules["mlflow.tracking.fluent"])["_active_experiment_id"] = None
+    with fresh_environment():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def workspace(environment_of_test: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A current folder, cache and MLflow store that no other test sees."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PAWFLOW_HOME", str(tmp_path / "pawflow"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return tmp_path
 
 
@@ -86,6 +125,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, archives: list[Archive], r
     folder = tmp_path_factory.mktemp("dataset")
     fuse(archives, recipe, folder)
     return Dataset(folder)
+
+
+def deliver(dataset: Dataset, folder: Path) -> Path:
+    """Copy a dataset to where a step would have put it, with its index."""
+    shutil.copytree(dataset.folder, folder)
+    (folder / "artifact.json").write_text(json.dumps({"files": {"manifest.parquet": dataset.digest}, "record": {}}))
+    return folder
 
 
 def write_mean_model(folder: Path, image_size: int, weight: float, classes: tuple[str, ...] = ("cat", "dog"), *, bias: float = 0.0) -> Path:

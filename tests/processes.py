@@ -19,11 +19,15 @@ import requests
 ROOT = Path(__file__).parents[1]
 #: Seconds until something happens, on a machine that is busy with much else.
 PATIENCE = 240.0
+#: What may be set for the project, or for what it talks to, where its tests run: no test is about that.
+SETTINGS = ("AWS_", "KFP_", "KF_", "MLFLOW_", "PAWFLOW_")
+#: Where one of them is set, Typer and Rich colour what is no terminal either, as GitHub's runners would have it, and words fall apart.
+_COLOURING = {"FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TTY_COMPATIBLE"}
 
 
 def command_environment() -> dict[str, str]:
-    """This process's environment without its settings of MLflow and pawflow; commands are found, and modules from any folder."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PAWFLOW"))}
+    """This process's environment without `SETTINGS` and without colours; commands are found, and modules from any folder."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS) and name not in _COLOURING}
     first = {"PATH": str(Path(sys.executable).parent), "PYTHONPATH": str(ROOT)}
     found = {name: os.pathsep.join(filter(None, (path, inherited.get(name)))) for name, path in first.items()}
     return {**inherited, **found, "COLUMNS": "160", "MLFLOW_DISABLE_TELEMETRY": "true"}

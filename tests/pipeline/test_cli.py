@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import re
 import shlex
 import socket
@@ -26,11 +25,11 @@ from pipeline.catalog import find_recipe, list_recipes
 from pipeline.console import Console, shown
 from pipeline.versions import require_kfp
 from tests.docs.reading import parse
-from tests.processes import ROOT, running_server
+from tests.processes import ROOT, command_environment, running_server
 
 
 def run_cli(*arguments: str, module: str = "pipeline") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "200"}
+    environment = {**command_environment(), "COLUMNS": "200"}
     return subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=120, env=environment)
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe, parse_recipe
 from pipeline.__main__ import app
-from pipeline.cluster import ENDPOINT, Cluster
+from pipeline.cluster import Cluster
 from pipeline.profile import Profile
 from tests.pipeline.kfp_api import Api, serving_kfp
 
@@ -71,15 +71,14 @@ def test_a_refusal_is_one_sentence(api: Api, recipe: Recipe) -> None:
     assert str(refused.value) == f"Kubeflow Pipelines at {api.address} refuses: the namespace is full (status 400)"
 
 
-def test_without_an_address_the_ways_to_give_one_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(ENDPOINT, raising=False)
+def test_without_an_address_the_ways_to_give_one_are_named() -> None:
     with pytest.raises(PawflowError, match="pass --host, set KF_PIPELINES_ENDPOINT.*port-forward"):
         Cluster(Profile())
 
 
-def test_nothing_there_is_said_at_once() -> None:
-    with pytest.raises(PawflowError, match="nothing answers at http://127.0.0.1:9"):
-        Cluster(Profile(host="http://127.0.0.1:9"))
+def test_nothing_there_is_said_at_once(deserted_address: str) -> None:
+    with pytest.raises(PawflowError, match=f"nothing answers at {deserted_address}"):
+        Cluster(Profile(host=deserted_address))
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ import json
 import shutil
 import socket
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fastapi import FastAPI, Request, Response
 from typer.testing import CliRunner
 
 from components.common import tracking_store
@@ -20,12 +22,13 @@ from components.common.errors import PawflowError
 from components.common.recipe import Recipe, parse_recipe
 from components.train import checkpoints
 from components.train.checkpoints import require_place
-from components.train.weights import MIRROR, PUBLISHED
+from components.train.weights import PUBLISHED
 from pipeline import doctor
 from pipeline.__main__ import app
 from pipeline.doctor import Finding, examine
 from tests.components.download.http_server import serving
 from tests.processes import running_server
+from tests.serving.http import serve_app
 
 
 def find(findings: Iterator[Finding], subject: str) -> list[Finding]:
@@ -89,7 +92,6 @@ sources:
 
 
 def test_what_candidates_and_decisions_need_is_asked_too(recipe: Recipe, deserted_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(MIRROR, raising=False)
     monkeypatch.setenv("KERAS_HOME", "/nonexistent")
     monkeypatch.setitem(PUBLISHED, "inception_v3", replace(PUBLISHED["inception_v3"], url=f"{deserted_address}/weights.h5"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -127,14 +129,40 @@ def test_without_an_engine_docker_is_refused(recipe: Recipe, tmp_path: Path, mon
     assert "run without --runner docker" in finding.text
 
 
-def test_the_command_fails_with_the_remedy_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+def test_the_command_fails_with_the_remedy_as_json() -> None:
     result = CliRunner().invoke(app, ["doctor", "--runner", "cluster", "--json"])
     assert result.exit_code == 2
     findings = {found["subject"]: found for found in map(json.loads, result.stdout.splitlines())}
     assert findings["Kubeflow Pipelines"]["level"] == "failed"
     assert findings["MLflow"]["level"] == "ok"
     assert "disk" not in findings, "that of this machine does not matter there"
+
+
+@pytest.mark.parametrize(
+    ("settings", "credentials"),
+    [
+        ({"USERNAME": "ann", "PASSWORD": "not-a-secret"}, f"Basic {b64encode(b'ann:not-a-secret').decode()}"),
+        ({"TOKEN": "not-a-secret"}, "Bearer not-a-secret"),
+    ],
+    ids=["password", "token"],
+)
+def test_an_mlflow_server_that_does_not_accept_who_asks_says_what_to_set(
+    settings: dict[str, str], credentials: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(request: Request) -> Response:
+        return Response(status_code=200 if request.headers.get("authorization") == credentials else 401)
+
+    guarded = FastAPI()
+    guarded.add_api_route("/api/2.0/mlflow/experiments/search", search)
+    with serve_app(guarded) as client:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", client.address)
+        for name in settings:
+            monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "wrong")
+        with pytest.raises(PawflowError, match=r"refuses \(status 401\): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or"):
+            tracking_store.require_server()
+        for name, value in settings.items():
+            monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
+        assert tracking_store.require_server() == client.address
 
 
 def test_an_mlflow_server_that_does_not_know_its_name_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -64,6 +64,6 @@ def test_what_a_proxy_answers_is_told(status: int, page: str, message: str) -> N
         CliRunner().invoke(app, ["drift", "--url", client.address], catch_exceptions=False)
 
 
-def test_an_address_without_a_gateway_is_explained() -> None:
-    with pytest.raises(PawflowError, match="no gateway answers at http://127.0.0.1:1/drift"):
-        CliRunner().invoke(app, ["drift", "--url", "http://127.0.0.1:1"], catch_exceptions=False)
+def test_an_address_without_a_gateway_is_explained(deserted_address: str) -> None:
+    with pytest.raises(PawflowError, match=f"no gateway answers at {deserted_address}/drift"):
+        CliRunner().invoke(app, ["drift", "--url", deserted_address], catch_exceptions=False)

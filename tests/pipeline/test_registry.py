@@ -226,7 +226,7 @@ def test_a_verdict_can_be_read_in_80_columns(add_version: Any, monkeypatch: pyte
 
 def test_a_version_from_before_the_prefix_is_read_like_any_other(add_version: Any) -> None:
     version = add_version()
-    client = registry._client()
+    client = MlflowClient()
     for name in TAGS:
         client.delete_model_version_tag("tiny", version, f"pawflow.{name}")
     for name, value in {**TAGS, "promote": "", "verdict": "promote", "reason": TAGS["verdict"]}.items():
@@ -261,5 +261,5 @@ def test_a_long_reason_and_a_long_verdict_fit(add_version: Any) -> None:
     call("promote", "--reason", "\\ü\n\x07" * 5000)
     (event,) = registry.read_history("tiny")
     assert event.reason.startswith("\\ü \\ü")
-    tags = registry._client().get_registered_model("tiny").tags
+    tags = MlflowClient().get_registered_model("tiny").tags
     assert max(map(len, tags.values())) <= registry.LONGEST_TEXT

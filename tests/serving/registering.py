@@ -12,7 +12,5 @@ from components.register.packaging import log_model
 
 def register(folder: Path, model: str, example: bytes) -> str:
     """Make a model folder a version of `model` in the registry of the test; return its number."""
-    # The registry of this test is new; an experiment that an earlier one chose is not in it.
-    mlflow.set_experiment("served")
     with mlflow.start_run():
         return registry.create_version(log_model(folder, example, {}).uri, model, "float32")

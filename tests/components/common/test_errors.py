@@ -4,12 +4,11 @@ import pytest
 import requests
 
 from components.common.errors import state_cause
-from components.register.endpoint import find_free_port
 
 
-def test_an_error_of_the_network_is_told_without_its_wrappings() -> None:
+def test_an_error_of_the_network_is_told_without_its_wrappings(deserted_address: str) -> None:
     with pytest.raises(requests.ConnectionError) as failure:
-        requests.get(f"http://127.0.0.1:{find_free_port()}/", timeout=10)
+        requests.get(deserted_address, timeout=10)
     assert "Max retries" in str(failure.value)
     assert state_cause(failure.value).startswith("Failed to establish a new connection: [Errno ")
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,12 +81,11 @@ def _wait_until_ready(client: Any, process: subprocess.Popen[bytes], log: Path) 
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            client.create_bucket(Bucket="photos")
+            with suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket="photos")
             client.put_object(Bucket="photos", Key="ready", Body=b"yes")
             return
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            if "BucketAlready" in str(error):
-                continue
             if process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the S3 server does not come up ({error}):\n{log.read_text()[-2000:]}") from error
             time.sleep(0.2)

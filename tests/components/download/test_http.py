@@ -106,7 +106,7 @@ def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
     assert len(server.asked) == 4
 
 
-def test_what_cannot_be_fetched_is_said_in_words(server: Server, tmp_path: Path) -> None:
+def test_what_cannot_be_fetched_is_said_in_words(server: Server, deserted_address: str, tmp_path: Path) -> None:
     server.files["/page.zip"] = b"<html>sign in</html>"
     page = hashlib.sha256(server.files["/page.zip"]).hexdigest()
     cases: list[tuple[dict[str, Any], str]] = [
@@ -114,7 +114,7 @@ def test_what_cannot_be_fetched_is_said_in_words(server: Server, tmp_path: Path)
         ({"sha256": "0" * 64}, "serves another file than the recipe names: 2,000,.* expected 0000"),
         ({"url": f"{server.url}/page.zip", "sha256": page}, "not a readable zip or tar archive"),
         ({"url": "ftp://127.0.0.1/photos.zip"}, "cannot be fetched: No connection adapters"),
-        ({"url": "http://127.0.0.1:9/photos.zip"}, "cannot be fetched: .*Check the address and the connection"),
+        ({"url": f"{deserted_address}/photos.zip"}, "cannot be fetched: .*Check the address and the connection"),
     ]
     for number, (fields, message) in enumerate(cases):
         with pytest.raises(PawflowError, match=message):

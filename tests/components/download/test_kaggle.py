@@ -14,10 +14,11 @@ from kagglesdk import kaggle_env
 
 from components.common import progress
 from components.common.errors import PawflowError
-from components.common.recipe import Source
+from components.common.recipe import Source, parse_recipe
 from components.download.download import download, identify
 from components.download.sources import Request
 from components.fuse.layouts import read_entries
+from pipeline.doctor import examine
 from tests.components.download.http_server import Server, serving
 
 
@@ -105,6 +106,22 @@ def test_a_missing_token_says_where_to_make_one(kaggle: Server, tmp_path: Path, 
     with pytest.raises(PawflowError, match=r"no token was found.*https://www\.kaggle\.com/settings/api.*'Generate New Token'"):
         download(request_for(), tmp_path)
     assert kaggle.asked == []
+
+
+@pytest.mark.parametrize(
+    ("statuses", "level", "text"),
+    [
+        ([], "ok", "the competition dogs-vs-cats"),
+        ([401], "failed", "does not accept the token (401)"),
+        ([403], "failed", "its rules have not been accepted"),
+    ],
+)
+def test_the_doctor_asks_kaggle_before_a_run_does(statuses: list[int], level: str, text: str, kaggle: Server) -> None:
+    kaggle.statuses = statuses
+    recipe = parse_recipe("name: x\nsources: {archives: [{name: dogs-vs-cats, provider: kaggle, layout: dogs_vs_cats}]}\n")
+    (finding,) = [finding for finding in examine(recipe, "cluster") if finding.subject == "source dogs-vs-cats"]
+    assert finding.level == level
+    assert text in finding.text
 
 
 def test_a_source_may_have_another_name_than_the_competition() -> None:

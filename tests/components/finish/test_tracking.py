@@ -71,15 +71,13 @@ def test_an_injected_run_is_adopted(recipe: Recipe, monkeypatch: pytest.MonkeyPa
     assert run.data.metrics == {"b": 2.0}
 
 
-def test_a_server_that_does_not_answer_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(PawflowError, match="no MLflow server answers at MLFLOW_TRACKING_URI=http://127.0.0.1:9"):
+def test_a_server_that_does_not_answer_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch, deserted_address: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", deserted_address)
+    with pytest.raises(PawflowError, match=f"no MLflow server answers at MLFLOW_TRACKING_URI={deserted_address}"):
         tracking_store.require_server()
 
 
 def test_start_adopts_an_injected_run(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A task's process has no other experiment open, as this one may have from an earlier test.
-    mlflow.set_experiment("Default")
     injected = mlflow.MlflowClient().create_run("0").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", injected)
     start(recipe=recipe.model_dump_json(), job="6")
@@ -116,7 +114,6 @@ def test_the_load_of_the_machine_is_logged_while_asked_for(recipe: Recipe, monke
 
 
 def test_artifacts_come_through_the_server_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", raising=False)
     monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
     tracking_store.configure()
     assert os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] == "false"

@@ -150,14 +150,15 @@ def test_undersampling_evens_the_training_classes_only(dataset: Dataset, archive
     assert set(surplus) == {"surplus of its class in the training split"}
 
 
-def test_a_limit_takes_as_many_of_each_label(archives: list[Archive], tmp_path: Path) -> None:
-    fuse(archives, parse_recipe(RECIPE, overrides=("sources.limit=60",)), tmp_path)
+@pytest.mark.parametrize(("fewest", "num_each"), [(1, 30), (40, 40)])
+def test_a_limit_takes_as_many_of_each_label(fewest: int, num_each: int, archives: list[Archive], tmp_path: Path) -> None:
+    fuse(archives, parse_recipe(RECIPE, overrides=("sources.limit=60", f"sources.fewest_per_class={fewest}")), tmp_path)
     manifest = Dataset(tmp_path).manifest.query("source == 'dogs-vs-cats'")
     beyond = manifest["status"] == "beyond_limit"
     assert set(manifest.loc[beyond, "reason"]) == {"sources.limit is 60"}
     assert manifest.loc[beyond, "sha256"].isna().all()
-    assert manifest.loc[~beyond, "path"].str.contains("cat").sum() == 30
-    assert (~beyond).sum() == 60
+    assert manifest.loc[~beyond, "path"].str.contains("cat").sum() == num_each
+    assert (~beyond).sum() == 2 * num_each
     assert sorted(manifest["path"]) == sorted(entry.path for entry in read_entries("dogs_vs_cats", archives[0].path))
 
 

@@ -100,7 +100,7 @@ def test_a_near_duplicate_joins_across_sources_or_is_rejected(tmp_path: Path, re
     placed = manifest.dropna(subset=["split"])
     assert placed.groupby("group")["split"].nunique().max() == 1
     # Near-duplicates connect a breed with the photo: the group is larger than either key.
-    assert placed.groupby("group")["breed"].nunique().max() >= 1
+    assert placed.groupby("group")["source"].nunique().max() == 2
 
 
 def test_an_earlier_dataset_that_breaks_the_rules_is_refused(old: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from components.common.confounding import find_clean
 from components.common.dataset import REPORT, Dataset
 from components.common.recipe import Gate
 from components.register.answers import Answers
-from components.register.confounding import _find_gap, judge_confounding
+from components.register.confounding import judge_confounding
 from components.register.gate import Challenger, decide
 
 
@@ -53,14 +53,14 @@ def test_a_source_whose_files_tell_the_class_by_themselves_does_not_count(datase
     assert find_clean(told, "test") == frozenset()
 
 
-def test_a_gap_of_few_images_does_not_hide_one_that_is_shown() -> None:
+def test_a_gap_of_few_images_does_not_hide_one_that_is_shown(dataset: Dataset) -> None:
     """Cats: 6 of 6 where the source tells, 3 of 4 elsewhere. Dogs: 400 of 400 and 160 of 200."""
     kinds = [("cat", False, 6, 6), ("cat", True, 3, 4), ("dog", False, 400, 400), ("dog", True, 160, 200)]
     rows = pd.DataFrame(
         {"label": label, "clean": clean, "right": number < right} for label, clean, right, total in kinds for number in range(total)
     )
     said = np.where((rows["label"] == "cat") == rows["right"], 0, 1)
-    gap = _find_gap(Answers(("cat", "dog"), rows, np.eye(2)[said]))
+    gap = judge_confounding(Answers(("cat", "dog"), rows, np.eye(2)[said]), dataset).gap
     assert gap is not None
     assert gap.label == "dog"
     assert gap.difference.low > 0.1

@@ -4,9 +4,12 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from components.common.recipe import Gate, parse_recipe
+from components.register.answers import Answers, compare
 from components.register.gate import Challenger, Comparison, Confounding, Gap, Slice, decide
 from components.register.statistics import Difference
 from tests.conftest import RECIPE
@@ -109,6 +112,9 @@ def test_truth_table(challenger: Challenger, comparison: Comparison | None, prom
         ({"max_latency_ms": 5.0}, GOOD, None, False),
         ({"max_megabytes": 5.0}, GOOD, None, False),
         ({"max_slowdown": 1.5}, GOOD, replace(BETTER, slowdown=2.0), False),
+        ({"max_gap": 0.2}, confounded(100, Difference(0.15, 0.06, 0.24)), None, True),
+        ({"max_log_loss_rise": 0.3}, GOOD, replace(BETTER, calibration=Difference(-0.2, -0.3, -0.1)), True),
+        ({"slice_margin": 0.15}, GOOD, replace(BETTER, slices=(Slice("source a", 100, 0, 10),)), True),
     ],
 )
 def test_the_recipe_sets_the_rule(rule: dict[str, Any], challenger: Challenger, comparison: Comparison | None, promote: bool) -> None:
@@ -121,6 +127,14 @@ def test_less_loss_is_better() -> None:
     assert not decide(measured(value=0.1, low=0.05, high=0.4), None, rule).promote
     # McNemar's test speaks of accuracy alone.
     assert decide(measured(value=0.1, low=0.05, high=0.2), replace(BETTER, only_champion_right=14), rule).promote
+
+
+@pytest.mark.parametrize(("fewest", "compared"), [(30, ["source a", "source b"]), (50, ["source b"])])
+def test_slices_of_fewer_images_than_the_recipe_wants_are_not_compared(fewest: int, compared: list[str]) -> None:
+    places = np.arange(100)
+    rows = pd.DataFrame({"label": "cat", "group": places.astype(str), "source": np.where(places < 40, "a", "b")})
+    answers = Answers(("cat", "dog"), rows, np.tile([0.8, 0.2], (100, 1)))
+    assert [part.name for part in compare(answers, answers, Gate(slice_images=fewest), 0).slices] == compared
 
 
 def test_many_slices_are_asked_at_once() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -21,13 +20,7 @@ from components.common.store import home
 from components.train import epochs
 from components.train.checkpoints import Progress
 from components.train.run import run
-
-
-def deliver(dataset: Dataset, folder: Path) -> Path:
-    """Copy a dataset to where a step would have put it, with its index."""
-    shutil.copytree(dataset.folder, folder)
-    (folder / "artifact.json").write_text(json.dumps({"files": {"manifest.parquet": dataset.digest}, "record": {}}))
-    return folder
+from tests.conftest import deliver
 
 
 def steps_of(ended: Run, name: str) -> list[int]:

@@ -21,6 +21,7 @@ from components.train.frozen import compute_features
 from components.train.network import build_network, with_class_activation
 from components.train.train import train
 from serving.predictor import ModelCard, Predictor
+from tests.conftest import deliver
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +33,7 @@ def views(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset, recipe: Re
 @pytest.fixture(scope="module")
 def delivered(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The dataset as the store would deliver it, with an index."""
-    folder = tmp_path_factory.mktemp("delivered")
-    for file in dataset.folder.iterdir():
-        if file.is_file():
-            (folder / file.name).write_bytes(file.read_bytes())
-    (folder / "artifact.json").write_text(json.dumps({"files": {"manifest.parquet": dataset.digest}, "record": {}}))
-    return Dataset(folder)
+    return Dataset(deliver(dataset, tmp_path_factory.mktemp("delivered") / "dataset"))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +46,7 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 @pytest.mark.parametrize("name", ["cnn", "frozen", "tuned"])
 def test_every_mode_makes_the_same_kind_of_candidate(name: str, delivered: Dataset, views: Path, recipe: Recipe, tmp_path: Path) -> None:
     candidate = next(candidate for candidate in recipe.candidates if candidate.name == name)
-    record = train(delivered, views, recipe, candidate, tmp_path)
+    record = train(delivered, views, recipe.model_copy(update={"not_sure_share": 0.4}), candidate, tmp_path)
     assert record.metrics["onnx_difference"] <= 1e-4
     assert record.metrics["train.cpu_seconds"] > 0
     assert record.curves
@@ -66,6 +62,9 @@ def test_every_mode_makes_the_same_kind_of_candidate(name: str, delivered: Datas
     expected = np.asarray(reloaded.predict_on_batch(images.astype(np.float32)))
     predictor = Predictor(tmp_path)
     np.testing.assert_allclose([predictor.score(image) for image in images], expected, atol=1e-4)
+
+    validation = reloaded.predict_on_batch(delivered.images("validation")[:].astype(np.float32)).max(axis=1)
+    assert 0.1 < (validation < card.not_sure_below).mean() <= 0.4, "as many as the recipe allows, of which this threshold takes its part"
 
     session = open_session(tmp_path / "model.onnx")
     assert [(value.name, value.type) for value in session.get_inputs()] == [("image", "tensor(float)")]
