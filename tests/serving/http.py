@@ -30,7 +30,8 @@ class Client(requests.Session):
 @contextmanager
 def serve_app(app: FastAPI, **options: Any) -> Iterator[Client]:
     """Run an ASGI application on a free port while the block runs; `options` are uvicorn's."""
-    with socket.socket() as listener:
+    # asyncio spares connections Nagle's wait of 40 ms only if their listener names its protocol.
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, **{"log_config": None, "access_log": False, **options}))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

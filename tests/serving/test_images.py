@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -84,13 +86,6 @@ def test_a_large_jpeg_is_reduced_while_decoding_without_visible_change() -> None
     assert np.abs(found - expected).mean() < 2
 
 
-def test_truth_of_the_resizer_does_not_move() -> None:
-    # Golden: training and serving share this function, and stored models rely on its pixels.
-    ramp = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3)
-    pixels = read_photo(encode((ramp * 7919 % 251).astype(np.uint8)), 16).pixels
-    assert zlib.crc32(pixels.tobytes()) == 3269225341
-
-
 def png_header(width: int, height: int) -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -134,6 +129,7 @@ def test_random_damage_never_escapes_as_another_error() -> None:
 
 @pytest.mark.parametrize(("resize", "crc"), [("squeeze", 3269225341), ("pad", 1081944955), ("centre_crop", 1825734909)])
 def test_truth_of_each_resize_mode_does_not_move(resize: str, crc: int) -> None:
+    # Golden: training and serving share this function, and stored models rely on its pixels.
     ramp = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3)
     pixels = read_photo(encode((ramp * 7919 % 251).astype(np.uint8)), 16, resize).pixels
     assert zlib.crc32(pixels.tobytes()) == crc
@@ -179,6 +175,28 @@ def test_memory_is_limited_where_a_limit_is_set() -> None:
     stream = io.BytesIO()
     Image.new("RGB", (4000, 3000)).save(stream, "WEBP")
     assert read_photo(stream.getvalue(), 32, max_memory=MAX_DECODING_MEMORY).width == 4000
+
+
+@pytest.mark.parametrize(
+    ("height", "max_memory", "in_turn"),
+    [(2001, MAX_DECODING_MEMORY, True), (2000, MAX_DECODING_MEMORY, False), (2001, None, False)],
+    ids=["more than 32 MB", "32 MB", "without a limit"],
+)
+def test_where_memory_is_limited_large_photos_are_decoded_one_at_a_time(
+    height: int, max_memory: int | None, in_turn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = encode(np.zeros((height, 2000, 3), np.uint8), compress_level=1)
+    # Who is alone gives up soon; who is not has all the time that a busy machine takes.
+    together = threading.Barrier(2, timeout=0.5 if in_turn else 60)
+
+    def meet(image: Image.Image, size: int) -> Image.Image:
+        together.wait()
+        return image.resize((size, size))
+
+    monkeypatch.setitem(module.RESIZERS, "meet", meet)
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read_photo, photo, 32, "meet", max_memory) for _ in range(2)]
+    assert [isinstance(reader.exception(), UnreadableImageError) for reader in readers] == [in_turn] * 2
 
 
 def write_tiled_tiff(side: int, tile: int) -> bytes:

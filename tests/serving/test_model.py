@@ -7,6 +7,7 @@ import io
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mlflow.pyfunc import scoring_server
 
 from serving.predictor import INT8_FILE, SERVE_TAG
 from tests.conftest import write_mean_model
+from tests.processes import wait_until
 from tests.serving.http import Client, draw, serve_app
 from tests.serving.registering import register
 
@@ -137,15 +139,15 @@ def test_beyond_the_bound_a_request_is_refused(registered: str, monkeypatch: pyt
     queue = model.unwrap_python_model()._queue
     queue.max_waiting = 1 - queue.num_threads
     gate, photo = threading.Event(), pd.DataFrame({"image": [BRIGHT]})
-    for _ in range(queue.num_threads):
-        queue.submit(gate.wait)
-    waiting = threading.Thread(target=model.predict, args=(photo,))
-    waiting.start()
-    while not queue.num_admitted:
-        pass
-    with pytest.raises(mlflow.exceptions.MlflowException, match="try again") as refusal:
-        model.predict(photo)
+    with ThreadPoolExecutor(2) as callers:
+        try:
+            for _ in range(queue.num_threads):
+                queue.submit(gate.wait)
+            waiting = callers.submit(model.predict, photo)
+            wait_until(lambda: queue.num_admitted)
+            with pytest.raises(mlflow.exceptions.MlflowException, match="try again") as refusal:
+                callers.submit(model.predict, photo).result(60)
+        finally:
+            gate.set()
     assert refusal.value.error_code == "TEMPORARILY_UNAVAILABLE"
-    gate.set()
-    waiting.join()
-    assert len(model.predict(photo)) == 1
+    assert len(waiting.result()) == len(model.predict(photo)) == 1

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from components.common.dataset import SPLITS, Dataset
 from components.common.errors import PawflowError
@@ -141,6 +142,18 @@ def test_the_page_contains_the_earlier_decisions_and_fuse_reads_its_file(decided
     assert set(named["status"]) == {"dropped"}
     assert named["reason"].iloc[0].startswith("decided: looked at: frozen says dog at 9")
     assert after.digest != decided.digest
+
+
+def test_the_page_shows_the_200_first_that_are_open_and_all_that_are_decided(decided: Dataset, tmp_path: Path) -> None:
+    table = find_suspects(decided, predict(decided, set(decided.manifest["id"])))
+    is_open = table["decision"].isna()
+    earlier, several = table[~is_open], pd.concat([table[is_open]] * 5)
+    assert len(several) > 250
+    write_page(decided, pd.concat([earlier, several], ignore_index=True), "frozen", tmp_path / PAGE)
+    page = (tmp_path / PAGE).read_text()
+    shown = [yaml.safe_load(question["image"])["id"] for question in Form(page).questions]
+    assert shown == [*several["id"].head(200), *earlier["id"]]
+    assert f"and {len(several) - 200} more in" in page
 
 
 def test_names_of_any_kind_survive_the_page(many: Dataset, tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from components.common import registry, tracking
 from components.common.dataset import Dataset
 from components.common.recipe import Recipe
+from components.register import reference as module
 from components.register.certificate import pick_golden_photos
 from components.register.publishing import registered
 from components.register.reference import describe_held_out
@@ -32,6 +34,19 @@ def test_a_file_is_measured_as_its_stored_square_was(dataset: Dataset, one_candi
     encoded = [predictor.examine(data).measured for _, data in dataset.originals()]
     # Not nearly so, but the same: any difference would look like drift some day.
     assert describe_held_out(candidate, form, dataset) == Reference.describe(np.stack(stored + encoded), len(dataset.classes))
+
+
+def test_of_many_photos_some_are_measured_from_the_first_to_the_last(
+    dataset: Dataset, one_candidate: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate, form = load(dataset, one_candidate, tmp_path)
+    predictor, measured = Predictor(candidate), []
+    for split in ("validation", "test"):
+        rows, images = dataset.rows(split), dataset.images(split)
+        for row in (0, (len(rows) - 1) // 2, len(rows) - 1):
+            measured.append(predictor.measure(images[row], int(rows["width"].iloc[row]), int(rows["height"].iloc[row])))
+    monkeypatch.setattr(module, "_MOST_PHOTOS", 3)
+    assert describe_held_out(candidate, form, dataset) == Reference.describe(np.stack(measured), len(dataset.classes))
 
 
 def test_a_version_carries_its_reference(dataset: Dataset, one_candidate: Recipe, tmp_path: Path) -> None:

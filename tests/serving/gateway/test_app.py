@@ -7,21 +7,16 @@ import gzip
 import html
 import io
 import json
-import logging
 import re
 import shutil
-import socket
 import subprocess
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from serving.gateway.sources import FolderSource, SourceError
+from serving.gateway.sources import FolderSource
 from serving.options import Options
 from serving.predictor import Predictor
 from tests.serving.gateway.conftest import StartGateway
@@ -184,77 +179,6 @@ def test_any_bytes_get_a_clean_answer(gateway: Client) -> None:
     assert gateway.post("/predict", data=BRIGHT).status_code == 200
 
 
-def test_size_and_number_are_limited(start_gateway: StartGateway, two_models: FolderSource) -> None:
-    client = start_gateway(two_models, max_body=3000, max_photos=2, max_buffered=4000)
-    assert client.post("/predict", data=bytes(3001)).json()["error_code"] == "REQUEST_TOO_LARGE"
-    assert client.post("/predict", data=iter([bytes(2000)] * 2)).json()["error_code"] == "REQUEST_TOO_LARGE"
-    for refused in (
-        client.post("/predict", files=[("image", BRIGHT)] * 3),
-        client.post("/invocations", json={"instances": [encode(BRIGHT)] * 3}),
-    ):
-        assert refused.status_code == 413
-        assert "2 photos at most" in refused.json()["message"]
-    assert client.post("/predict", files=[("image", BRIGHT)] * 2).status_code == 200
-
-
-def test_large_photos_that_come_all_at_once_are_held_in_turn(start_gateway: StartGateway, two_models: FolderSource) -> None:
-    noise = Image.frombytes("RGB", (400, 400), np.random.default_rng(0).bytes(480_000))
-    stream = io.BytesIO()
-    noise.save(stream, "PNG")
-    client = start_gateway(two_models, max_body=500_000, max_buffered=1_200_000)
-
-    def post(_: int) -> int:
-        with Client(client.address) as own:
-            return own.post("/predict", data=stream.getvalue()).status_code
-
-    with ThreadPoolExecutor(24) as pool:
-        assert list(pool.map(post, range(48))) == [200] * 48
-    assert "pawflow_buffered_bytes 0.0" in client.get("/metrics").text
-
-
-def test_who_waits_for_room_gets_that_of_a_caller_that_was_too_slow(start_gateway: StartGateway, two_models: FolderSource) -> None:
-    client = start_gateway(two_models, max_body=3000, max_buffered=4000, read_seconds=0.5)
-    host, port = client.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as slow:
-        slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 3000\r\n\r\n" + bytes(2900))
-        time.sleep(0.2)
-        # The first is too slow, and until it is told so there is no room.
-        with ThreadPoolExecutor(1) as pool:
-            second = pool.submit(client.post, "/predict", data=bytes(2900))
-            assert b"408" in slow.makefile("rb").readline()
-            assert second.result().status_code == 400
-
-
-def test_slow_and_vanishing_callers_hold_nothing(start_gateway: StartGateway, two_models: FolderSource) -> None:
-    client = start_gateway(two_models, read_seconds=0.3)
-    host, port = client.address.removeprefix("http://").split(":")
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nsome"
-    with socket.create_connection((host, int(port))) as slow:
-        slow.sendall(head)
-        assert b"408 Request Timeout" in slow.makefile("rb").readline()
-    with socket.create_connection((host, int(port))) as gone:
-        gone.sendall(head)
-    deadline = time.monotonic() + 5
-    while "pawflow_buffered_bytes 0.0" not in client.get("/metrics").text:
-        assert time.monotonic() < deadline
-    assert client.post("/predict", data=BRIGHT).status_code == 200
-
-
-def test_too_many_at_once_are_refused_and_the_rest_answered(start_gateway: StartGateway, two_models: FolderSource) -> None:
-    client = start_gateway(two_models, num_threads=1, max_waiting=2)
-    large = draw(255, (3000, 3000))
-
-    def post(_: int) -> tuple[int, str | None]:
-        with Client(client.address) as own:
-            answer = own.post("/predict", data=large)
-            return answer.status_code, answer.headers.get("retry-after")
-
-    with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(post, range(24)))
-    assert set(answers) == {(200, None), (503, "1")}
-    assert client.post("/predict", data=BRIGHT).status_code == 200
-
-
 def test_a_key_protects_everything_but_health_and_the_page(start_gateway: StartGateway, two_models: FolderSource) -> None:
     client = start_gateway(two_models, api_key="secret")
     for path in ("/predict", "/predict/champion", "/invocations", "/flag"):
@@ -304,34 +228,6 @@ def test_a_browser_may_load_and_run_nothing_from_elsewhere(gateway: Client, path
     assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
 
 
-def test_metrics_count_requests_and_answers(gateway: Client, two_models: FolderSource) -> None:
-    gateway.post("/predict", files=[("image", BRIGHT), ("image", BRIGHT)])
-    gateway.post("/predict", data=b"camera shy")
-    for number in range(3):
-        gateway.get(f"/made-up/{number}")
-    version = two_models.read_aliases()["champion"]
-    text = gateway.get("/metrics").text
-    assert 'pawflow_requests_total{method="POST",route="/predict",status="200"} 1.0' in text
-    assert f'pawflow_answers_total{{label="dog",not_sure="false",version="{version}"}} 2.0' in text
-    assert "pawflow_unreadable_photos_total 1.0" in text
-    assert 'route="other",status="404"} 3.0' in text
-    assert f'pawflow_version_info{{alias="champion",model="bright",precision="float32",version="{version}"}} 1.0' in text
-    assert "made-up" not in text
-
-
-def test_a_log_line_per_request_without_the_photo(gateway: Client, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "pawflow.gateway")
-    answer = gateway.post("/predict", files={"image": ("grandma.png", BRIGHT)})
-    deadline = time.monotonic() + 30
-    # The line is written when the answer is out, so the client may be here first.
-    while not (records := [record for record in caplog.records if record.message == "request"]) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    (record,) = records
-    fields = record.fields  # type: ignore[attr-defined]
-    assert (fields["route"], fields["status"], fields["request_id"]) == ("/predict", 200, answer.headers["x-request-id"])
-    assert not {"grandma", "dog"} & set(str(fields).split())
-
-
 def test_the_document_of_the_api_names_every_route(gateway: Client) -> None:
     paths = gateway.get("/openapi.json").json()["paths"]
     assert set(paths) == {"/predict", "/predict/{name}", "/invocations", "/flag", "/models", "/healthz", "/readyz", "/metrics", "/drift"}
@@ -345,46 +241,3 @@ def test_the_document_names_the_key_where_one_is_wanted(start_gateway: StartGate
     client = start_gateway(two_models, api_key="secret")
     paths = client.get("/openapi.json").json()["paths"]
     assert [path for path, methods in paths.items() for method in methods.values() if "security" not in method] == ["/healthz", "/readyz"]
-
-
-class _Unreachable:
-    model = "away"
-
-    def read_aliases(self) -> dict[str, str]:
-        raise SourceError("the registry does not answer")
-
-    def load(self, number: str) -> None:
-        raise AssertionError
-
-
-def test_without_a_registry_it_waits_and_says_so(start_gateway: StartGateway) -> None:
-    client = start_gateway(_Unreachable())
-    assert client.get("/healthz").status_code == 200
-    assert client.get("/readyz").json() == {"status": "not ready", "problem": "the registry does not answer"}
-    refused = client.post("/predict", data=BRIGHT)
-    assert (refused.status_code, refused.json()["message"]) == (503, "no model can answer yet: the registry does not answer")
-
-
-def test_the_champion_is_replaced_without_dropping_a_request(
-    start_gateway: StartGateway, two_models: FolderSource, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = start_gateway(two_models, poll_seconds=0.05)
-    aliases, stop, seen = two_models.read_aliases(), threading.Event(), []
-
-    def ask() -> None:
-        with Client(client.address) as own:
-            while not stop.is_set():
-                answer = own.post("/predict", data=BRIGHT)
-                seen.append((answer.status_code, answer.json()["predictions"][0]["model_version"]))
-
-    askers = [threading.Thread(target=ask) for _ in range(4)]
-    for asker in askers:
-        asker.start()
-    for _ in range(5):
-        for number in (aliases["challenger"], aliases["champion"]):
-            monkeypatch.setattr(two_models, "read_aliases", lambda number=number: {"champion": number})
-            time.sleep(0.15)
-    stop.set()
-    for asker in askers:
-        asker.join()
-    assert set(seen) == {(200, aliases["champion"]), (200, aliases["challenger"])}

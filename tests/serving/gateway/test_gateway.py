@@ -6,14 +6,42 @@ import asyncio
 import threading
 
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
 from serving.admission import OverloadedError
+from serving.gateway.bodies import BodyReader
 from serving.gateway.fleet import Fleet
 from serving.gateway.gateway import Gateway
 from serving.gateway.settings import Settings
 from serving.gateway.sources import FolderSource, Version
 from serving.options import Options
 from tests.serving.http import draw
+
+
+def test_the_bytes_of_all_requests_are_bounded_and_all_arrive() -> None:
+    held: list[int] = []
+
+    async def read_all() -> list[int]:
+        reader = BodyReader(Settings(max_body=1000, max_buffered=2500, read_seconds=10))
+
+        async def read() -> int:
+            sizes = [100] * 9 + [50]
+
+            async def receive() -> Message:
+                held.append(reader.num_buffered)
+                await asyncio.sleep(0)
+                return {"type": "http.request", "body": bytes(sizes.pop()), "more_body": bool(sizes)}
+
+            async with reader.read(Request({"type": "http", "headers": []}, receive)) as body:
+                held.append(reader.num_buffered)
+                await asyncio.sleep(0)
+                return len(body)
+
+        return await asyncio.gather(*(read() for _ in range(40)))
+
+    assert asyncio.run(read_all()) == [950] * 40
+    assert 1500 < max(held) <= 2500, "of the first, beside others that hold as much as leaves room for it"
 
 
 def test_a_caller_who_has_left_is_not_answered_to_the_end(two_models: FolderSource) -> None:

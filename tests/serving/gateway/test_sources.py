@@ -58,17 +58,18 @@ def test_a_fleet_follows_the_registry(tmp_path: Path) -> None:
     assert "no champion" in fleet.problem
 
 
-def test_a_champion_that_cannot_be_loaded_leaves_the_old_one(tmp_path: Path) -> None:
-    folders = {alias: write_mean_model(tmp_path / alias, 32, weight) for alias, weight in (("champion", 1.0), ("challenger", 2.0))}
+def test_a_champion_that_cannot_be_loaded_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = {alias: write_mean_model(tmp_path / alias, 32, weight) for alias, weight in (("champion", 1.0), ("next", 2.0))}
     source = FolderSource(folders)
-    fleet = Fleet(source)
+    fleet, broken = Fleet(source), source.read_aliases()["next"]
     fleet.refresh()
     champion = fleet.leaders["champion"]
-    (folders["challenger"] / "model.json").write_text("{}")
-    source._aliases["champion"] = "nothing"
-    fleet.refresh()
-    assert fleet.leaders["champion"] is champion
-    assert "champion stays as it was" in fleet.problem
+    (folders["next"] / "model.json").write_text("{}")
+    for number, problem in ((broken, f"champion version {broken} cannot be served"), ("nothing", "there is no version nothing")):
+        monkeypatch.setattr(source, "read_aliases", lambda number=number: {"champion": number})
+        assert not fleet.refresh()
+        assert fleet.leaders == {"champion": champion}
+        assert fleet.problem == f"champion stays as it was: {problem}"
     with pytest.raises(UnknownVersionError):
         source.load("nothing")
 
