@@ -72,7 +72,7 @@ def find_image(ids: pd.Series, name: str) -> Any:
     Raises:
         PawflowError: There is none, or there are several.
     """
-    found = next((ids.index[fits(ids)] for fits in _ways_to_fit(name) if fits(ids).any()), ids.index[:0])
+    found = next(filter(len, (ids.index[fits(ids)] for fits in _ways_to_fit(name))), ids.index[:0])
     if len(found) == 1:
         return found[0]
     if len(found):
