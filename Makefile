@@ -94,7 +94,7 @@ bench-data: .venv/.ready ## Measure the data steps (half an hour; PAWFLOW_DATA=f
 	@$(BIN)/python -m benchmarks data
 
 .PHONY: bench-training
-bench-training: .venv/.ready ## Measure training against Keras's guides (40 minutes; PAWFLOW_DATA=folder of real archives)
+bench-training: .venv/.ready ## Measure training against guides of TensorFlow and Keras (45 minutes; PAWFLOW_DATA=folder of real archives)
 	@$(BIN)/python -m benchmarks training
 
 .PHONY: bench-serving

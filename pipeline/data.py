@@ -86,7 +86,7 @@ def suspects(
     typer.echo(write_suspects(chosen, files[METRICS_FILE].parent, flagged, path))
     # Beside the folder of the pipeline, which holds those of its tasks; a run of an older version has none.
     command = files[MANIFEST].parents[3] / COMMAND_FILE
-    again = command.read_text() if command.is_file() else f"python -m pipeline run --recipe {chosen.report['recipe']}"
+    again = command.read_text() if command.is_file() else f"python -m pipeline run --recipe {recipe or chosen.report['recipe']}"
     typer.echo(f"next: open it, choose, download decisions.yaml, and run: {again} decisions=decisions.yaml")
     _show(path, show)
 

@@ -90,9 +90,8 @@ def examine(recipe: Recipe, target: Target, profile: Profile | None = None) -> I
         yield _attempt("decisions", partial(_count_decisions, recipe.decisions))
     if recipe.sources.previous:
         yield _attempt("earlier dataset", partial(_find_dataset, recipe.sources.previous))
-    # Elsewhere the images have what candidates need, or not.
-    for candidate in recipe.candidates if target == "local" else ():
-        yield from _check_candidate(candidate)
+    for candidate in recipe.candidates:
+        yield from _check_candidate(candidate, target)
 
 
 def _count_decisions(path: Path) -> str:
@@ -103,12 +102,14 @@ def _find_dataset(folder: Path) -> str:
     return f"{find_manifest(folder)} is its manifest"
 
 
-def _check_candidate(candidate: Candidate) -> Iterator[Finding]:
+def _check_candidate(candidate: Candidate, target: Target) -> Iterator[Finding]:
     """What a candidate needs that is not in every installation; nothing is said of one that needs nothing."""
     subject = f"candidate {candidate.name}"
-    if candidate.backend == "torch":
+    # Containers have the packages of their image.
+    if candidate.backend == "torch" and target == "local":
         yield _attempt(subject, partial(require_backend, candidate))
-    for name in list_weights(candidate):
+    # Tasks of a cluster run on other machines, with another network and another mirror.
+    for name in list_weights(candidate) if target != "cluster" else ():
         yield _attempt(subject, partial(_look_for_weights, name))
 
 

@@ -25,11 +25,17 @@ class UnreachableError(PawflowError):
 
 def state_cause(error: BaseException) -> str:
     """What is behind an error of a network library, in a few words: they wrap one another, and each repeats the whole address."""
-    inner: BaseException | None = error
-    while inner is not None:
+    said = list[str]()
+    while inner := next((one for one in (getattr(error, "reason", None), *error.args) if isinstance(one, BaseException)), None):
+        # What stands beside the cause is no repetition: that it was the proxy which did not answer, say.
+        said += [one.rstrip(".") for one in error.args if isinstance(one, str) and inner in error.args]
         error = inner
-        inner = next((one for one in (getattr(error, "reason", None), *error.args) if isinstance(one, BaseException)), None)
-    return re.sub(r"^<?[\w.]+\(.*?\)>?: ", "", str(error)) or type(error).__name__
+    texts = [one for one in error.args if isinstance(one, str)]
+    text = texts[-1] if texts and not isinstance(error, OSError) else str(error)
+    text = re.sub(r"^<?[\w.]+\(.*?\)>?: ", "", text)
+    # What another protocol answered, which a terminal would obey.
+    text = text if text.replace("\n", "").isprintable() else ascii(text)
+    return ": ".join([*said, text or type(error).__name__])
 
 
 def list_known(name: object, known: Iterable[str]) -> str:

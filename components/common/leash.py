@@ -1,8 +1,9 @@
-"""A program that ends when whoever started it does, however that ended: `python leash.py [--user NAME] COMMAND...`.
+"""A program that ends when whoever started it does, however that ended: `python leash.py [--user NAME | --hold] COMMAND...`.
 
 In: a command, and as standard input a pipe whose other end only the starter holds. The system closes that end also when the starter is
 killed with SIGKILL, which nothing else could react to; then the command and all that it has started are asked to end, and else killed.
 Out: the command's exit code. Needs nothing but Python, and stays in the process group that it was started in, together with the command.
+With `--hold` it takes the starter's place and needs no pipe, see `hold`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def start(command: list[str], *, user: str | None = None, **options: Any) -> sub
 def hold(command: list[str], environment: dict[str, str]) -> NoReturn:
     """Become a small process that runs a command, and ends it and all its descendants when it is ended.
 
-    For servers that answer Ctrl-C with a stack trace: they are told by SIGTERM, and by SIGKILL if a second signal comes.
+    For servers that answer Ctrl-C with a stack trace: they are told by SIGTERM, and by SIGKILL if a second signal comes. The exit code is
+    then 0, and the command's own otherwise.
     """
     os.execve(sys.executable, [sys.executable, "-I", "-S", __file__, _HOLD, *command], environment)
 
@@ -55,6 +57,9 @@ def _hold(command: list[str]) -> int:
     # What the command had started may take longer, and whoever comes next may want its port.
     deadline = time.monotonic() + _SECONDS_TO_END
     with suppress(ProcessLookupError):
+        if not num_signals:
+            # The command ended by itself, so nobody told them.
+            os.killpg(held.pid, signal.SIGTERM)
         while time.monotonic() < deadline:
             os.killpg(held.pid, 0)
             time.sleep(0.05)

@@ -91,7 +91,7 @@ class Split(Strict):
 
 
 class Augment(Strict):
-    """How training images are varied: a value v means a random amount from -v to v, of `crop` one from 0 to v."""
+    """How training images are varied: v means a random amount from -v to v (`rotate` to `saturation`), or from 0 to v (`crop`)."""
 
     views: int = Field(default=1, ge=0, le=16, description="stored variants of each training image, for `frozen` training")
     flip: bool = Field(default=True, description="mirror half of them; not for letters, digits, or what has a left and a right")
@@ -101,7 +101,7 @@ class Augment(Strict):
     brightness: float = Field(default=0.0, ge=0, lt=1, description="relative change")
     contrast: float = Field(default=0.0, ge=0, lt=1, description="relative change")
     saturation: float = Field(default=0.0, ge=0, lt=1, description="relative change")
-    hide: float = Field(default=0.0, ge=0, lt=1, description="side of a square that is made grey, as a share of the image's")
+    hide: float = Field(default=0.0, ge=0, lt=1, description="side of a square that is made grey, somewhere, as a share of the image's")
 
 
 #: The one that learns in seconds, and from few photos.

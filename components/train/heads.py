@@ -29,8 +29,10 @@ _NUM_FOLDS = 3
 #: Inverse strengths of the penalty of logistic regression, and strengths of that of ridge; features are standardised first.
 _INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 _PENALTIES = (1e1, 1e2, 1e3, 1e4)
-#: Of the scores of ridge, where it cannot be fitted; the temperature of the network is, afterwards.
-_MIDDLING_SCALE = 5.0
+#: What is taken where cross-validation cannot choose.
+_DEFAULT_INVERSE_PENALTY, _DEFAULT_PENALTY = 1e-2, 1e3
+#: Factor of ridge's scores that makes logits of them, where it cannot be fitted; the network's temperature is fitted afterwards.
+_DEFAULT_SCALE = 5.0
 #: Rows on which the penalty is chosen, at most; more would hardly change the choice, and cost three folds times four penalties.
 _MOST_ROWS_FOR_CHOICE = 6000
 
@@ -119,7 +121,7 @@ def _make_logistic(seed: int) -> Pipeline:
 def _choose_logistic(sample: Rows, seed: int) -> tuple[dict[str, Any], list[float]]:
     grid, folds = {"logisticregression__C": _INVERSE_PENALTIES}, _divide(sample)
     if not folds:
-        return {"inverse_penalty": _INVERSE_PENALTIES[2]}, []
+        return {"inverse_penalty": _DEFAULT_INVERSE_PENALTY}, []
     score = _scoring_all(np.unique(sample.labels))
     search = GridSearchCV(_make_logistic(seed), grid, scoring=score, cv=folds, refit=False, error_score="raise")
     search.fit(sample.features, sample.labels, logisticregression__sample_weight=sample.weights)
@@ -138,7 +140,7 @@ def _divide(sample: Rows) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
                 folds = list(divider.split(sample.features, labels, groups))
             if all(len(np.unique(labels[train])) > 1 for train, _ in folds):
                 return folds
-    say("the training images are of too few groups to choose the head's penalty by cross-validation, so it has a middling one")
+    say("the training images are of too few groups to choose the head's penalty by cross-validation, so it has the default")
     return []
 
 
@@ -172,7 +174,7 @@ def fit_ridge(rows: Rows, seed: int, chosen: Mapping[str, Any] | None = None) ->
 def _choose_ridge(sample: Rows) -> tuple[dict[str, Any], list[float]]:
     folds = _divide(sample)
     if not folds:
-        return {"penalty": _PENALTIES[2], "scale": _MIDDLING_SCALE}, []
+        return {"penalty": _DEFAULT_PENALTY, "scale": _DEFAULT_SCALE}, []
     targets, options = _one_hot(sample.labels), {"ridge__sample_weight": sample.weights}
     estimator = make_pipeline(StandardScaler(), Ridge())
     search = GridSearchCV(estimator, {"ridge__alpha": _PENALTIES}, scoring="neg_mean_squared_error", cv=folds, refit=False)

@@ -27,6 +27,7 @@ from components.common.store import home
 #: Environment variable that names the mirror.
 MIRROR = "PAWFLOW_WEIGHTS"
 
+_BUCKET = "s3://"
 _UNPUBLISHED = "nobody publishes them for download"
 #: Seconds in which a server has to answer; without a limit, a network that swallows packets holds training up for minutes.
 _PATIENCE = 10.0
@@ -104,9 +105,7 @@ def locate_weights(name: str) -> str:
     """
     published = PUBLISHED[name]
     cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "models", published.file)
-    mirror = os.environ.get(MIRROR, "")
-    is_mirrored = _is_in_bucket(f"{mirror.rstrip('/')}/{published.file}") if mirror.startswith("s3://") else _in_mirror(published)
-    if _in_package(published) or is_mirrored or cached.is_file():
+    if _in_package(published) or _is_in_mirror(published) or _holds(cached, published):
         return "here"
     if not published.url:
         raise _explain_lack(name, published, _UNPUBLISHED)
@@ -128,7 +127,7 @@ def _in_mirror(published: Published) -> Path | None:
     mirror = os.environ.get(MIRROR, "")
     if not mirror:
         return None
-    is_bucket = mirror.startswith("s3://")
+    is_bucket = mirror.startswith(_BUCKET)
     path = _fetch(f"{mirror.rstrip('/')}/{published.file}") if is_bucket else Path(mirror).expanduser() / published.file
     try:
         return _check(path, published, f"put the published file into the mirror {mirror}") if path.is_file() else None
@@ -141,8 +140,8 @@ def _in_mirror(published: Published) -> Path | None:
 
 def _fetch(url: str) -> Path:
     """Copy an object of S3 into this machine's store, where it is looked for first; if there is no such object, nothing is copied."""
-    bucket, _, key = url.removeprefix("s3://").partition("/")
-    path = home() / "weights" / hashlib.sha256(url.encode()).hexdigest()[:16] / Path(key).name
+    bucket, _, key = url.removeprefix(_BUCKET).partition("/")
+    path = _copy_of(url)
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,8 +150,17 @@ def _fetch(url: str) -> Path:
     return path
 
 
-def _is_in_bucket(url: str) -> bool:
-    bucket, _, key = url.removeprefix("s3://").partition("/")
+def _copy_of(url: str) -> Path:
+    return home() / "weights" / hashlib.sha256(url.encode()).hexdigest()[:16] / Path(url).name
+
+
+def _is_in_mirror(published: Published) -> bool:
+    """Whether `_in_mirror` would find the file, without fetching it."""
+    mirror = os.environ.get(MIRROR, "")
+    url = f"{mirror.rstrip('/')}/{published.file}"
+    if not mirror.startswith(_BUCKET) or _copy_of(url).is_file():
+        return _in_mirror(published) is not None
+    bucket, _, key = url.removeprefix(_BUCKET).partition("/")
     found = False
     with _asking_bucket(url) as client:
         client.head_object(Bucket=bucket, Key=key)
@@ -211,11 +219,20 @@ def _impatience() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _check(path: Path, published: Published, remedy: str) -> Path:
+def _holds(path: Path, published: Published) -> bool:
+    return path.is_file() and _digest(path, published)[1] == published.checksum
+
+
+def _digest(path: Path, published: Published) -> tuple[str, str]:
+    """The kind of checksum that was published, and that of a file."""
     algorithm = "md5" if len(published.checksum) == 32 else "sha256"
+    with path.open("rb") as stream:
+        return algorithm, hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def _check(path: Path, published: Published, remedy: str) -> Path:
     try:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, algorithm).hexdigest()
+        algorithm, found = _digest(path, published)
     except OSError as error:
         raise PawflowError(f"the weights {path} cannot be read: {error}; {remedy}") from error
     if found != published.checksum:

@@ -25,7 +25,7 @@ from components.train.checkpoints import require_place
 from components.train.weights import PUBLISHED
 from pipeline import doctor
 from pipeline.__main__ import app
-from pipeline.doctor import Finding, examine
+from pipeline.doctor import Finding, Target, examine
 from tests.components.download.http_server import serving
 from tests.processes import running_server
 from tests.serving.http import serve_app
@@ -110,6 +110,13 @@ def test_what_candidates_and_decisions_need_is_asked_too(recipe: Recipe, deserte
     asked = ("candidate pretrained", "candidate other", "decisions", "earlier dataset")
     assert {findings[subject].level for subject in asked} == {"failed"}
     assert "candidate plain" not in findings
+
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent.sock")
+    expectations: dict[Target, set[str]] = {"docker": {"candidate pretrained"}, "cluster": set()}
+    for target, expected in expectations.items():
+        # Containers of this machine share its weights and its network, not its packages.
+        named = {finding.subject for finding in examine(changed, target) if finding.subject.startswith("candidate ")}
+        assert named == expected, target
 
 
 def test_checkpoints_must_be_writable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ time.sleep(600)
 HOLDER = """
 import os, sys
 from components.common import leash
-leash.hold([sys.executable, "-c", sys.argv[1]], dict(os.environ))
+leash.hold([sys.executable, "-c", *sys.argv[1:]], dict(os.environ))
 """
 
 
@@ -67,10 +67,10 @@ def test_descendants_end_when_the_starter_is_killed(command: str) -> None:
     wait_until(lambda: not any(is_alive(process.pid) for process in family))
 
 
-def hold(command: str) -> tuple[subprocess.Popen[bytes], int]:
+def hold(*command: str) -> tuple[subprocess.Popen[bytes], int]:
     """Hold a program that prints the number of a process once it is up; that process comes too."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, command], stdout=subprocess.PIPE, env=environment, start_new_session=True)
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, *command], stdout=subprocess.PIPE, env=environment, start_new_session=True)
     assert holder.stdout is not None
     return holder, int(holder.stdout.readline())
 
@@ -98,3 +98,12 @@ def test_a_second_signal_ends_what_the_first_did_not() -> None:
 def test_a_held_command_that_ends_by_itself_says_how() -> None:
     holder, _ = hold("import os; print(os.getpid(), flush=True); raise SystemExit(3)")
     assert holder.wait(60) == 3
+
+
+def test_what_a_held_command_left_behind_is_told_at_once() -> None:
+    child = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); print('up', flush=True); time.sleep(600)"
+    command = "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdout=subprocess.PIPE); "
+    holder, left = hold(command + "child.stdout.readline(); print(child.pid, flush=True); raise SystemExit(3)", child)
+    # Long before what does not listen is killed.
+    assert holder.wait(10) == 3
+    assert not is_alive(left)

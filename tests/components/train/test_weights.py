@@ -22,10 +22,11 @@ import pytest
 
 from components.common.candidate import Candidate
 from components.common.errors import PawflowError
+from components.common.store import home
 from components.train import weights
 from components.train.models import build_features
 from components.train.torch_file import read_torch_file
-from components.train.weights import MIRROR, PUBLISHED, Published, find_weights
+from components.train.weights import MIRROR, PUBLISHED, Published, find_weights, locate_weights
 from tests.components.download.s3_server import S3Server, serving_s3, use
 
 #: By our name: Keras's function, what it does with pixels first, the side of a small image.
@@ -88,6 +89,29 @@ def test_a_bucket_is_a_mirror_and_is_asked_once(bucket: S3Server, monkeypatch: p
     assert (path.name, path.read_bytes()) == (published.file, b"the weights")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", deserted_address)
     assert find_weights("vgg16") == path
+    assert locate_weights("vgg16") == "here"
+
+
+def test_weights_are_located_without_being_fetched(bucket: S3Server, monkeypatch: pytest.MonkeyPatch, deserted_address: str) -> None:
+    monkeypatch.setenv("KERAS_HOME", "nothing")
+    published = publish(monkeypatch, "vgg16", file="located.h5", checksum=md5(b"the weights"))
+    assert locate_weights("vgg16") == published.url
+    bucket.client.put_object(Bucket="photos", Key="weights/located.h5", Body=b"the weights")
+    assert locate_weights("vgg16") == "here"
+    assert not list(home().rglob("located.h5"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", deserted_address)
+    with pytest.raises(PawflowError, match="located.h5 are not to be had"):
+        locate_weights("vgg16")
+    assert locate_weights("efficientnet_lite0") == "here", "an installed package is looked at before any mirror"
+
+
+def test_a_damaged_file_that_keras_has_fetched_will_be_fetched_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    published = publish(monkeypatch, "vgg16", checksum=md5(b"the weights"))
+    (tmp_path / "models").mkdir()
+    for content, place in ((b"the weights", "here"), (b"the we", published.url)):
+        (tmp_path / "models" / published.file).write_bytes(content)
+        assert locate_weights("vgg16") == place
 
 
 def test_a_bucket_that_was_put_right_is_read_again(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
