@@ -7,7 +7,6 @@ but for a small file that is written and removed where checkpoints are kept.
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import shutil
 import socket
 import sys
@@ -34,6 +33,7 @@ from components.train.devices import require_backend
 from components.train.models import list_weights
 from components.train.weights import MIRROR, locate_weights
 from pipeline.profile import Profile
+from serving.cores import num_cores
 
 Level: TypeAlias = Literal["ok", "warning", "failed"]
 Target: TypeAlias = Literal["local", "docker", "cluster"]
@@ -143,7 +143,7 @@ def _check_machine() -> Iterator[Finding]:
     few = "; training may be killed, so close other programs" if memory < _ENOUGH_MEMORY else ""
     yield Finding("memory", "warning" if few else "ok", f"{memory / _GIB:.0f} GiB free{few}")
     gpus = _list_gpus()
-    yield Finding("processor", "ok", f"{os.cpu_count()} cores; {', '.join(gpus) or 'no GPU, so training uses the cores'}")
+    yield Finding("processor", "ok", f"{num_cores()} cores; {', '.join(gpus) or 'no GPU, so training uses the cores'}")
     if gpus and _version(_CPU_BUILD):
         yield Finding("GPU", "warning", f"not used, since {_CPU_BUILD} is installed; `make gpu` puts TensorFlow with CUDA in its place")
     for port, user in _PORTS.items():

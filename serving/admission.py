@@ -6,12 +6,13 @@ wait for seconds. Here a handful of compute threads take work in the order of it
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+
+from serving.cores import num_cores
 
 Result = TypeVar("Result")
 
@@ -25,7 +26,7 @@ class ComputeQueue:
 
     def __init__(self, num_threads: int = 0, max_waiting: int = 64) -> None:
         """Start with `num_threads` threads, by default one for each core; `max_waiting` requests may wait beyond those computing."""
-        self.num_threads = num_threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+        self.num_threads = num_threads or num_cores()
         self.max_waiting = max_waiting
         self.num_admitted = 0
         self._lock = threading.Lock()

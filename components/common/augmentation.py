@@ -21,17 +21,27 @@ Draws = NDArray[np.float64]
 
 #: Random numbers for one image: angle, zoom, mirror, shift in x and y, brightness, contrast, saturation.
 _NUM_DRAWS = 8
+_MIRROR = 2
 #: And, from a generator of their own, so that policies without them draw what they always drew: column and row of what is hidden.
 _NUM_LATER_DRAWS = 2
 #: Of what is hidden: the middle of the range, which most networks scale to about 0.
 _GREY = 128
 
 
-def draw(num_images: int, *key: int) -> Draws:
-    """Random numbers for `vary`, shape (num_images, 10); the same key, (seed, view or epoch) say, gives the same numbers."""
-    generator = np.random.default_rng(key)
+def draw(num_images: int, seed: int, turn: int) -> Draws:
+    """Random numbers for `vary`, shape (num_images, 10).
+
+    Args:
+        num_images: How many.
+        seed: Of all turns.
+        turn: Number of the view or the epoch, from 0 on. An image that is mirrored in one is not in the next: each side is seen as often
+            (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024).
+    """
+    generator = np.random.default_rng((seed, turn))
     (later,) = generator.spawn(1)
-    return np.hstack([generator.random((num_images, _NUM_DRAWS)), later.random((num_images, _NUM_LATER_DRAWS))])
+    draws = np.hstack([generator.random((num_images, _NUM_DRAWS)), later.random((num_images, _NUM_LATER_DRAWS))])
+    draws[:, _MIRROR] = (np.random.default_rng(seed).random(num_images) + turn / 2) % 1.0
+    return draws
 
 
 def vary(images: Pixels, policy: Augment, draws: Draws) -> Pixels:
@@ -51,7 +61,7 @@ def _symmetric(draws: Draws, limit: float) -> Draws:
 
 def _move(images: Pixels, policy: Augment, draws: Draws) -> Pixels:
     height, width = images.shape[1:3]
-    mirrored = draws[:, 2] < 0.5 if policy.flip else np.zeros(len(images), bool)
+    mirrored = draws[:, _MIRROR] < 0.5 if policy.flip else np.zeros(len(images), bool)
     shifts = np.rint(_symmetric(draws[:, 3:5], policy.shift) * (width, height)).astype(int)
     if policy.rotate or policy.crop:
         angles, zooms = np.radians(_symmetric(draws[:, 0], policy.rotate)), 1.0 - policy.crop * draws[:, 1]

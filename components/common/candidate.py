@@ -74,12 +74,17 @@ class Candidate(Strict):
     batch_size: int = Field(default=32, ge=1, description="images of one step of the optimiser")
     optimizer: Optimizer = Field(
         default="adam",
-        description="`sgd` has Nesterov momentum 0.9; `muon` is for convolutions, all else learns by `adam`; `adamw` means that too",
+        description="`sgd` has Nesterov momentum 0.9; `adamw` needs `weight_decay`; `muon` is for convolutions, all else learns by `adam`",
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="of the whole network, or of the head before unfreezing")
     fine_tune_rate: float = Field(default=1e-4, gt=0, description="`fine_tune`: learning rate after unfreezing")
     schedule: Schedule = Field(default="cosine", description="of the rate; `step_decay`: x 0.1 every 5 epochs; `one_cycle`: up, then down")
-    weight_decay: float = Field(default=0.0, ge=0, lt=1, description="decoupled from the gradient")
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decoupled from the gradient; of no biases and no normalisation, and with `muon` of convolutions only",
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of each training label that all classes share")
     ema: float = Field(default=0.0, ge=0, lt=1, description="momentum of an average of the weights that takes their place; 0 for none")
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
@@ -97,6 +102,8 @@ class Candidate(Strict):
             if value != field.default and self.mode not in modes_of(name):
                 useful = " or ".join(modes_of(name))
                 raise ValueError(f"{name} is {value}, but does nothing in mode {self.mode}; leave it out, or set mode: {useful}")
+        if self.optimizer == "adamw" and not self.weight_decay:
+            raise ValueError("optimizer is adamw, which without weight_decay is adam; set weight_decay, such as 0.01, or optimizer: adam")
         return self
 
 

@@ -6,11 +6,12 @@ be copied from process to process. Work should come in lots of a millisecond or 
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from serving.cores import num_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,7 +19,7 @@ Result = TypeVar("Result")
 
 def map_on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield the results in the order of `items`, of which only a few for each core are in memory at a time."""
-    num_threads = os.cpu_count() or 1
+    num_threads = num_cores()
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(num_threads) as pool:
         for item in items:

@@ -34,7 +34,10 @@ _PER_RUN_FILES = frozenset({_INDEX, _DELIVERING, "tracking.json"})
 #: Files of a package that decide what it makes.
 _SOURCES = frozenset({".py", ".csv", ".html", ".css"})
 #: Libraries whose new version may change pixels or numbers.
-_LIBRARIES = ("numpy", "pillow", "opencv-python-headless", "scikit-learn", "keras", "onnx", "onnxruntime", "tf2onnx", "scipy", "cleanlab")
+_LIBRARIES = (
+    *("numpy", "pillow", "opencv-python-headless", "scikit-learn", "keras", "tensorflow", "torch"),
+    *("onnx", "onnxruntime", "tf2onnx", "scipy", "cleanlab"),
+)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from serving.images import Pixels
 Floats = NDArray[np.float32]
 
 _STILL = Augment(flip=False)
+#: Keeps the random numbers of an epoch's order apart from those of its variations.
+_ORDER = 1
 
 
 class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -34,8 +36,8 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """
 
     def __init__(self, dataset: Dataset, recipe: Recipe, candidate: Candidate) -> None:
-        # One thread ahead of training. With more, Keras keeps a queue that several iterators share, and with several devices the batches
-        # that one of them takes are missing from the epoch.
+        # With TensorFlow one thread is ahead of training, with PyTorch none. With more, Keras keeps a queue that several iterators share,
+        # and with several devices the batches that one of them takes are missing from the epoch.
         super().__init__(workers=1)
         self._images = dataset.images("train")
         self._labels = one_hot(dataset, "train") * (1.0 - candidate.label_smoothing) + candidate.label_smoothing / len(dataset.classes)
@@ -47,7 +49,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def begin(self, *, epoch: int, first: int) -> None:
         """Become the batches of an epoch, without those before number `first`."""
         self._first = first
-        self._order = np.random.default_rng([self._seed, epoch]).permutation(len(self._images))
+        self._order = np.random.default_rng([self._seed, epoch, _ORDER]).permutation(len(self._images))
         self._draws = draw(len(self._images), self._seed, epoch)
 
     def count(self, first: int, end: int) -> int:

@@ -260,7 +260,7 @@ class _Bucket(_Place):
 def _open_place(location: str, key: str) -> _Place:
     scheme, separator, rest = location.partition("://")
     if not separator:
-        return _Folder(Path(location) / key)
+        return _Folder(Path(location).expanduser() / key)
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
         raise PawflowError(f"{LOCATION} is {location!r}; expected a folder or s3://bucket/prefix")

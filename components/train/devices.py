@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from components.common.candidate import Candidate
 from components.common.errors import PawflowError
+from serving.cores import num_cores
 
 
 def choose_backend(candidate: Candidate) -> None:
@@ -25,10 +26,14 @@ def choose_backend(candidate: Candidate) -> None:
     require_backend(candidate)
     where, backend = f"candidate {candidate.name!r}", candidate.backend
     if "keras" in sys.modules and sys.modules["keras"].backend.backend() != backend:
-        raise RuntimeError(f"{where} needs Keras on {backend}, but this process has imported it on {os.environ.get('KERAS_BACKEND')}")
+        raise RuntimeError(
+            f"{where} needs Keras on {backend}, but this process has imported it on {sys.modules['keras'].backend.backend()}"
+        )
     os.environ["KERAS_BACKEND"] = backend
     # Candidates train side by side, and TensorFlow would otherwise take all of a GPU's memory for the first.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    # It counts the cores of the machine, of which a container may have few.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(num_cores()))
 
 
 def require_backend(candidate: Candidate) -> str:
@@ -54,15 +59,44 @@ def num_gpus(candidate: Candidate) -> int:
     return len(tf.config.list_logical_devices("GPU"))
 
 
-def memory_errors(candidate: Candidate) -> tuple[type[Exception], ...]:
-    """What training raises where the memory of its device does not suffice."""
+@contextmanager
+def memory_explained(candidate: Candidate) -> Iterator[None]:
+    """Where the memory of a device does not suffice for what is done inside, say so.
+
+    Raises:
+        PawflowError: It does not.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_lack_of_memory(error, candidate):
+            raise
+        raise PawflowError(
+            f"candidate {candidate.name!r} needs more memory than there is; lower its batch_size (now {candidate.batch_size}), "
+            "or its input_size"
+        ) from error
+
+
+def _is_lack_of_memory(error: Exception, candidate: Candidate) -> bool:
     if candidate.backend == "torch":
         import torch
 
-        return (torch.OutOfMemoryError,)
+        return isinstance(error, torch.OutOfMemoryError)
     import tensorflow as tf
 
-    return (tf.errors.ResourceExhaustedError,)
+    return isinstance(error, tf.errors.ResourceExhaustedError)
+
+
+def forbid_tf32(candidate: Candidate) -> None:
+    """Compute in full float32 from here on: on a GPU, convolutions are else rounded to 10 bits, and then differ from what is served."""
+    if candidate.backend == "torch":
+        import torch
+
+        torch.backends.cudnn.allow_tf32 = False
+        return
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def find_scope(candidate: Candidate) -> Callable[[], AbstractContextManager[object]]:

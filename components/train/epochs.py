@@ -23,6 +23,7 @@ from components.common.errors import PawflowError, StoppedError
 from components.common.progress import say
 from components.train.batches import TrainingBatches, ValidationBatches
 from components.train.checkpoints import Arrays, Progress
+from components.train.optimisers import last_rate
 from components.train.session import Session, assign, copy
 
 #: Metrics of which less is better.
@@ -86,13 +87,14 @@ def run_phase(
         PawflowError: The loss is no longer a number; then no checkpoint is left.
         StoppedError: A signal asked to stop; then the state has been saved.
     """
-    progress = session.progress
+    progress, peak = session.progress, getattr(candidate, _RATES.get(phase, "learning_rate"))
     session.enter(phase, network)
     with session.stoppable():
         while progress.epoch < num_epochs and not progress.stopped:
             started, title = time.perf_counter(), f"{phase} epoch {progress.epoch + 1}/{num_epochs}"
+            rate = last_rate(candidate, peak, train.num_in_epoch, num_epochs, progress.epoch)
             try:
-                _run_epoch(network, train, validation, candidate, session, title)
+                _run_epoch(network, train, validation, candidate, session, title, rate)
                 _report(title, progress, (time.perf_counter() - started) * (num_epochs - progress.epoch))
             except _StopRequested:
                 pass
@@ -103,11 +105,18 @@ def run_phase(
 
 
 def _run_epoch(
-    network: keras.Model, train: TrainingBatches, validation: ValidationBatches, candidate: Candidate, session: Session, title: str
+    network: keras.Model,
+    train: TrainingBatches,
+    validation: ValidationBatches,
+    candidate: Candidate,
+    session: Session,
+    title: str,
+    rate: float,
 ) -> None:
     progress, first = session.progress, session.progress.batch
     watch = _Watch(session, train, candidate, title)
-    train.begin(epoch=progress.epoch, first=first)
+    # Counted over both phases, or else the second would repeat the order and the variations of the first.
+    train.begin(epoch=len(progress.history.get("loss", [])), first=first)
     if len(train):
         # The batches are shuffled already; Keras would shuffle their order once more, with a generator that no checkpoint holds.
         means = network.fit(train, shuffle=False, verbose=0, callbacks=[keras.callbacks.TerminateOnNaN(), watch]).history
@@ -118,7 +127,6 @@ def _run_epoch(
         # The last step of an epoch may be the one that goes wrong, and only validation sees the weights after it.
         # And what a normalisation remembers may be infinite while the loss is not.
         _require_finite(means["loss"] + _sum(network.weights), candidate, session)
-        rate = float(keras.ops.convert_to_numpy(network.optimizer.learning_rate))
         values = progress.finish_epoch({"learning_rate": rate, **{f"val_{name}": float(value) for name, value in means.items()}})
         tracking.log_epoch(len(progress.history["loss"]), values)
         if _is_kept(progress, candidate, values):

@@ -24,6 +24,7 @@ from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 from components.common.errors import PawflowError
 from components.train.network import OUTPUTS, Floats, with_class_activation
+from serving.cores import num_cores
 from serving.images import Pixels
 
 #: Largest difference in probability between Keras and ONNX that rounding explains.
@@ -110,7 +111,7 @@ def open_session(
     """Load an ONNX file; each call then runs on `num_threads` threads, by default one for each core."""
     options = SessionOptions()
     options.graph_optimization_level = optimization
-    options.intra_op_num_threads = num_threads or os.cpu_count() or 1
+    options.intra_op_num_threads = num_threads or num_cores()
     options.log_severity_level = 3
     return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

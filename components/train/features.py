@@ -7,7 +7,6 @@ does the run after a killed one.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from components.common.store import Record, produce, read_record
 from components.train.export import export_onnx, open_session
 from components.train.network import Floats, pooled_features
 from components.train.quantization import quantize, sample_for_calibration
+from serving.cores import num_cores
 
 _FEATURES, _BACKBONE = "features.npy", "backbone.onnx"
 #: Of one batch: so many that the activations between two layers stay in the cache of a core.
@@ -101,7 +101,7 @@ def _extract(
         features: Floats = session.run(None, {"image": images[start:stop].astype(np.float32)})[0]
         return features
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         for start, stop in track(list(_slices(0, len(images), _ROWS_PER_ENTRY)), description, unit="part"):
 
             def compute(folder: Path, start: int = start, stop: int = stop) -> Record:

@@ -158,8 +158,10 @@ def _last_layers(network: keras.Model, candidate: Candidate) -> set[str]:
         if not thawed:
             known = ", ".join(sorted({name.split("_")[0] for name in body}))
             raise PawflowError(f"{where} from {candidate.unfreeze!r}, but no layer starts so; prefixes: {known}")
-    fixed = {layer.name for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)}
-    return (thawed | set(layers[len(body) :])) - fixed
+    thawed -= {layer.name for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    if not any(network.get_layer(name).weights for name in thawed):
+        raise PawflowError(f"{where} {candidate.unfreeze!r}, of which nothing learns: batch normalisation stays as it is; unfreeze more")
+    return thawed | set(layers[len(body) :])
 
 
 PHASES: dict[Mode, Callable[[keras.Model, Candidate], list[_Phase]]] = {"scratch": _scratch, "fine_tune": _fine_tune}

@@ -40,11 +40,12 @@ class Muon(keras.optimizers.Muon):  # type: ignore[misc]
 
     A kernel's step is the nearest matrix to its momentum whose singular values are all 1, so that no direction of the many that a few large
     ones outshine goes unlearned (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024). Keras's own does so for
-    matrices only; a kernel (height, width, inputs, outputs) counts here as one of height x width x inputs rows.
+    matrices only; a kernel (height, width, inputs, outputs) counts here as one of height x width x inputs rows. A depthwise one, with one
+    output for each input, would be a single column, of which a loud channel takes all.
     """
 
     def _should_use_adamw(self, variable: Any) -> bool:
-        return len(variable.shape) != 4
+        return len(variable.shape) != 4 or variable.shape[-1] == 1
 
     def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:
         self.assign(m, self.momentum * m + gradient)
@@ -65,12 +66,19 @@ SCHEDULES: dict[Schedule, Callable[[float, int, int], Any]] = {
 
 OPTIMIZERS: dict[Optimizer, Callable[..., keras.optimizers.Optimizer]] = {
     "adam": keras.optimizers.Adam,
-    # Keras decouples the weight decay of any optimiser from the gradient, which is all that AdamW adds to Adam.
+    # Keras decouples the weight decay of any optimiser from the gradient, which is all that AdamW adds to Adam; a recipe must give one.
     "adamw": keras.optimizers.Adam,
     "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
     "rmsprop": keras.optimizers.RMSprop,
+    # The decay that suits kernels before a normalisation, whose length does not matter, would flatten what Adam updates: the head.
     "muon": partial(Muon, momentum=0.9, adam_weight_decay=None),
 }
+
+
+def last_rate(candidate: Candidate, peak: float, steps_per_epoch: int, num_epochs: int, epoch: int) -> float:
+    """The learning rate in the last step of an epoch, which is counted from 0; the others are as for `make_optimizer`."""
+    schedule = SCHEDULES[candidate.schedule](peak, steps_per_epoch, num_epochs)
+    return float(keras.ops.convert_to_numpy(schedule((epoch + 1) * steps_per_epoch - 1))) if callable(schedule) else peak
 
 
 def make_optimizer(candidate: Candidate, rate: float, steps_per_epoch: int, num_epochs: int) -> keras.optimizers.Optimizer:

@@ -20,7 +20,7 @@ from components.common.recipe import load_recipe
 from components.common.step import execute
 from components.common.store import Record, artifact_digest, entry_key
 from components.train.checkpoints import Checkpoints
-from components.train.devices import choose_backend
+from components.train.devices import choose_backend, memory_explained
 from components.train.models import check_candidate
 
 
@@ -48,11 +48,13 @@ def run(
         raise PawflowError(f"recipe {experiment.name} has no candidate {candidate!r}; it has {', '.join(candidates)}")
     chosen = candidates[candidate]
     fused = Dataset(dataset)
+    is_frozen = chosen.mode == "frozen"
     inputs = {
         "dataset": artifact_digest(dataset),
-        "views": artifact_digest(views),
+        # Of the two ways to vary images, the one that the candidate has.
+        "views": artifact_digest(views) if chosen.augment and is_frozen else None,
+        "augment": experiment.augment.model_dump(exclude={"views"}) if chosen.augment and not is_frozen else None,
         "candidate": chosen.model_dump(mode="json"),
-        "augment": experiment.augment.model_dump(),
         "seed": experiment.seed,
         "weights": experiment.weights,
         "not_sure_share": experiment.not_sure_share,
@@ -66,7 +68,8 @@ def run(
             # TensorFlow takes seconds to import, which a reused candidate does not need.
             from components.train.train import train
 
-            return train(fused, views, experiment, chosen, folder, checkpoints)
+            with memory_explained(chosen):
+                return train(fused, views, experiment, chosen, folder, checkpoints)
         except (StoppedError, UnreachableError):
             raise
         except PawflowError as error:

@@ -23,7 +23,7 @@ from components.common.recipe import Recipe
 from components.common.store import Record
 from components.train.calibration import calibrate
 from components.train.checkpoints import Checkpoints
-from components.train.devices import memory_errors
+from components.train.devices import forbid_tf32
 from components.train.export import export_and_compare
 from components.train.fitting import Fitted, History, fit
 from components.train.frozen import fit_frozen
@@ -58,6 +58,8 @@ def train(
     keras.utils.set_random_seed(recipe.seed)
     fitted = FITS[candidate.mode](dataset, views, recipe, candidate, checkpoints)
     network = fitted.network
+    # The temperature, the thresholds and the comparison with ONNX are to be of what is served.
+    forbid_tf32(candidate)
     _write_curves(fitted.history, folder / "tensorboard")
     calibration = calibrate(network, dataset, recipe.not_sure_share)
     # Before the export, which leaves much of its memory behind.
@@ -120,13 +122,7 @@ def _fit_frozen(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candid
 
 
 def _fit_gradient(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, checkpoints: Checkpoints | None) -> Fitted:
-    try:
-        return fit(dataset, recipe, candidate, checkpoints)
-    except memory_errors(candidate) as error:
-        raise PawflowError(
-            f"candidate {candidate.name!r} needs more memory than there is; lower its batch_size (now {candidate.batch_size}), "
-            "or its input_size"
-        ) from error
+    return fit(dataset, recipe, candidate, checkpoints)
 
 
 def _write_curves(history: History, logs: Path) -> None:

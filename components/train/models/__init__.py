@@ -61,7 +61,7 @@ ARCHITECTURES = {
     "efficientnet_lite2": Architecture("efficientnet_lite", Pretrained, min_size=32, last_block="block7", settings={"version": 2}),
     "efficientnet_v2_b2": Architecture("efficientnet_v2_b2", Pretrained, min_size=32, last_block="block6"),
     "inception_v3_mixed7": Architecture("inception_v3_mixed7", Pretrained, min_size=75, last_block="mixed6", weights="inception_v3"),
-    "inception_resnet_v2": Architecture("inception_resnet_v2", Pretrained, min_size=75, last_block="block8_1"),
+    "inception_resnet_v2": Architecture("inception_resnet_v2", Pretrained, min_size=75, last_block="mixed_7a"),
     "vgg16": Architecture("vgg16", Pretrained, min_size=32, last_block="block5"),
     "concatenation": Architecture("concatenation", Concatenation),
 }

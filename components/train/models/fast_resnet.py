@@ -75,7 +75,7 @@ def build_features(
 
 
 def initialize(network: keras.Model, batches: Iterable[Pixels]) -> None:
-    """Set a whitening stem, if the network has one: over all 2 x 2 pixels of some images, its outputs have variance 1 and do not correlate.
+    """Set a whitening stem, if the network has one: over some images its outputs have a mean square of 1, and a mean product of 0.
 
     Args:
         network: Has the layers of `build_features`.

@@ -45,7 +45,10 @@ def test_fine_tuning_thaws_the_last_layers_but_no_normalisation(unfreeze: str | 
     assert trained_layers(candidate, 1) == {"class_activation", *expected}
 
 
-@pytest.mark.parametrize(("unfreeze", "message"), [("stage9", "prefixes: .*block1"), (99, "expected 1 to"), (0, "expected 1 to")])
+@pytest.mark.parametrize(
+    ("unfreeze", "message"),
+    [("stage9", "prefixes: .*block1"), (99, "expected 1 to"), (0, "expected 1 to"), (1, "of which nothing learns.*unfreeze more")],
+)
 def test_layers_that_are_not_there_are_an_error(unfreeze: str | int, message: str) -> None:
     with pytest.raises(PawflowError, match=message):
         trained_layers(TUNED.model_copy(update={"unfreeze": unfreeze}), 1)
@@ -127,7 +130,7 @@ def values_per_epoch(monkeypatch: pytest.MonkeyPatch, values: list[dict[str, flo
     """Replace what an epoch does: it writes its number into the head and reports the next of `values`."""
     marks: list[float] = []
 
-    def run_epoch(network: keras.Model, train: Any, validation: Any, candidate: Candidate, session: Session, title: str) -> None:
+    def run_epoch(network: keras.Model, train: Any, validation: Any, candidate: Candidate, session: Session, *_: object) -> None:
         network.get_layer("class_activation").bias.assign([len(marks), 0])
         session.progress.num_images, session.progress.sums = 1, {"loss": 1.0, "accuracy": 0.5}
         reported = session.progress.finish_epoch(values[len(marks)])

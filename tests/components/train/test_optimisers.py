@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from components.common.candidate import Candidate, Optimizer, Schedule
-from components.train.optimisers import OPTIMIZERS, SCHEDULES, make_optimizer
+from components.train.optimisers import OPTIMIZERS, SCHEDULES, last_rate, make_optimizer
 
 STEPS, EPOCHS = 10, 12
 CANDIDATE = Candidate(name="c", architecture="simple_cnn", mode="scratch")
@@ -32,6 +32,12 @@ def test_a_schedule_follows_its_curve(schedule: Schedule, rates: dict[int, float
     curve = SCHEDULES[schedule](1.0, STEPS, EPOCHS)
     found = {step: float(curve(step)) if callable(curve) else curve for step in rates}
     assert found == pytest.approx(rates, abs=1e-6)
+
+
+@pytest.mark.parametrize(("schedule", "rates"), [("step_decay", [1.0, 0.1, 0.01]), ("one_cycle", [71 / 91, 21 / 91, 1 / 91])])
+def test_the_rate_of_an_epoch_is_that_of_its_last_step(schedule: Schedule, rates: list[float]) -> None:
+    candidate = CANDIDATE.model_copy(update={"schedule": schedule})
+    assert [last_rate(candidate, 1.0, STEPS, EPOCHS, epoch) for epoch in (4, 9, 11)] == pytest.approx(rates, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -61,3 +67,11 @@ def test_a_step_of_muon_is_as_long_in_every_direction_of_a_kernel() -> None:
     lengths = np.linalg.svd(np.reshape(kernel.numpy(), (18, 4)), compute_uv=False)
     assert lengths.max() < 3 * lengths.min()
     np.testing.assert_allclose(bias.numpy(), -0.1, rtol=1e-3)
+
+
+def test_muon_leaves_depthwise_kernels_to_adam_whose_step_no_loud_channel_takes() -> None:
+    optimizer = make_optimizer(CANDIDATE.model_copy(update={"optimizer": "muon", "schedule": "constant"}), 0.1, STEPS, EPOCHS)
+    kernel = keras.Variable(np.zeros((3, 3, 4, 1)), dtype="float32")
+    loudness = np.array([1000.0, 10.0, 1.0, 0.1]).reshape(4, 1)
+    optimizer.apply([keras.ops.convert_to_tensor(np.ones((3, 3, 4, 1)) * loudness, "float32")], [kernel])
+    np.testing.assert_allclose(kernel.numpy(), -0.1, rtol=1e-3)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import tensorflow as tf
 from mlflow.entities import Run
 
 from components.common.candidate import Candidate
@@ -36,8 +37,8 @@ def test_a_stopped_step_continues_and_leaves_no_checkpoints(
     folder = deliver(dataset, tmp_path / "dataset")
     text = recipe.model_copy(update={"candidates": candidates}).model_dump_json()
 
-    def train(out: str) -> None:
-        run(recipe=text, candidate="two", dataset=folder, views=folder, out=tmp_path / out)
+    def train(out: str, recipe: str = text, views: Path = folder) -> None:
+        run(recipe=recipe, candidate="two", dataset=folder, views=views, out=tmp_path / out)
 
     report = epochs._report
 
@@ -62,6 +63,25 @@ def test_a_stopped_step_continues_and_leaves_no_checkpoints(
     # Both epochs are in TensorBoard's logs, also the one before the stop.
     assert [path.name for path in sorted((tmp_path / "out" / "tensorboard").iterdir())] == ["train", "validation"]
     assert len(json.loads((tmp_path / "out" / "history.json").read_text())["val_loss"]) == 2
+
+    views = json.loads(text) | {"augment": json.loads(text)["augment"] | {"views": 3}}
+    train("again", json.dumps(views), tmp_path / "out")
+    assert "| reused in" in capsys.readouterr().out, "stored views are for frozen candidates"
+
+
+@pytest.mark.parametrize("work", ["fit", "calibrate", "export_and_compare"])
+def test_too_little_memory_is_a_failure_of_the_candidate(
+    work: str, dataset: Dataset, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*arguments: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(f"components.train.train.{work}", exhaust)
+    candidate = Candidate(name="one", architecture="simple_cnn", mode="scratch", epochs=1)
+    text = recipe.model_copy(update={"candidates": (candidate,)}).model_dump_json()
+    folder = deliver(dataset, tmp_path / "dataset")
+    with pytest.raises(PawflowError, match=r"'one' needs more memory than there is; lower its batch_size \(now 32\)"):
+        run(recipe=text, candidate="one", dataset=folder, views=folder, out=tmp_path / "out")
 
 
 def test_a_store_that_is_away_is_no_failure_of_the_candidate(

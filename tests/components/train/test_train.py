@@ -46,8 +46,10 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 @pytest.mark.parametrize("name", ["cnn", "frozen", "tuned"])
 def test_every_mode_makes_the_same_kind_of_candidate(name: str, delivered: Dataset, views: Path, recipe: Recipe, tmp_path: Path) -> None:
     candidate = next(candidate for candidate in recipe.candidates if candidate.name == name)
+    tf.config.experimental.enable_tensor_float_32_execution(True)
     record = train(delivered, views, recipe.model_copy(update={"not_sure_share": 0.4}), candidate, tmp_path)
     assert record.metrics["onnx_difference"] <= 1e-4
+    assert not tf.config.experimental.tensor_float_32_execution_enabled(), "which a GPU would round by, and ONNX Runtime does not"
     assert record.metrics["train.cpu_seconds"] > 0
     assert record.curves
     assert list((tmp_path / "tensorboard").rglob("events*"))
@@ -129,17 +131,6 @@ def test_divergence_is_an_error_not_a_model(delivered: Dataset, views: Path, rec
     wild = recipe.candidates[0].model_copy(update={"learning_rate": 1e30, "epochs": 3})
     with pytest.raises(PawflowError, match="diverged.*lower its learning_rate"):
         train(delivered, views, recipe, wild, tmp_path)
-
-
-def test_too_large_a_batch_is_a_failure_of_its_candidate(
-    delivered: Dataset, views: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def exhaust(*arguments: object) -> None:
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-
-    monkeypatch.setattr("components.train.train.fit", exhaust)
-    with pytest.raises(PawflowError, match=r"needs more memory than there is; lower its batch_size \(now 32\)"):
-        train(delivered, views, recipe, recipe.candidates[0], tmp_path)
 
 
 def test_an_unknown_layer_prefix_lists_the_known_ones(delivered: Dataset, views: Path, recipe: Recipe, tmp_path: Path) -> None:
