@@ -94,7 +94,7 @@ class Augment(Strict):
     """How training images are varied: v means a random amount from -v to v (`rotate` to `saturation`), or from 0 to v (`crop`)."""
 
     views: int = Field(default=1, ge=0, le=16, description="stored variants of each training image, for `frozen` training")
-    flip: bool = Field(default=True, description="mirror half of them, and in the next epoch or view the others; not for letters, digits, or what has a left and a right")
+    flip: bool = Field(default=True, description="mirror half of them, the next time the others; not where left and right differ")
     rotate: float = Field(default=0.0, ge=0, le=180, description="degrees")
     crop: float = Field(default=0.0, ge=0, lt=0.9, description="largest share of each side that is cut away")
     shift: float = Field(default=0.0, ge=0, lt=0.5, description="share of the side")
