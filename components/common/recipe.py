@@ -288,7 +288,14 @@ def _shrink(recipe: Recipe) -> Recipe:
             # A model that has hardly been trained must never take the place of one that has.
             "model": f"{recipe.model}-smoke",
             "gate": recipe.gate.model_copy(
-                update={"floor": 0.0, "min_images": 1, "max_log_loss": 100.0, "confounding": "report", "loosened": True}
+                update={
+                    # Every model clears it. Infinity would be clearer, but JSON has none.
+                    "floor": 100.0 if recipe.gate.metric in LOWER_IS_BETTER else 0.0,
+                    "min_images": 1,
+                    "max_log_loss": 100.0,
+                    "confounding": "report",
+                    "loosened": True,
+                }
             ),
         }
     )

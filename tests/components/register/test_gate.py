@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.common.recipe import Gate, parse_recipe
+from components.common.recipe import Gate, load_recipe, parse_recipe
 from components.register.answers import Answers, compare
 from components.register.gate import Challenger, Comparison, Confounding, Gap, Slice, decide
 from components.register.statistics import Difference
@@ -158,6 +158,13 @@ def test_a_verdict_by_a_loosened_gate_says_so(challenger: Challenger, comparison
     smoke = parse_recipe(RECIPE, smoke=True).gate
     assert decide(challenger, comparison, smoke).verdict.endswith(said)
     assert said not in decide(challenger, comparison, RULE).verdict
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "brier", "calibration_error"])
+def test_whatever_the_metric_a_first_model_of_a_smoke_run_passes(metric: str) -> None:
+    smoke = parse_recipe(RECIPE, overrides=(f"gate={{metric: {metric}, floor: 0.9}}",), smoke=True)
+    poor = measured(value=0.01, low=0.0, high=36.0)
+    assert decide(poor, None, load_recipe(smoke.model_dump_json()).gate).promote
 
 
 def test_a_promotion_in_spite_of_confounding_says_so() -> None:
