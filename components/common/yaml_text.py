@@ -58,13 +58,22 @@ def parse(text: str, *, origin: str) -> Any:
     """What a text of YAML holds; `origin` is what to call it in an error.
 
     Raises:
-        PawflowError: It is not YAML, or a key occurs twice.
+        PawflowError: It is not YAML, a key occurs twice, or it holds itself.
     """
     try:
-        return yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
+        return _unshare(yaml.load(text, Loader))  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, ValueError) as error:
         # Of a date that the calendar does not have, a ValueError.
         raise PawflowError(f"{origin} is not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise PawflowError(f"{origin} is nested too deeply; perhaps an anchor (&name) holds an alias (*name) of itself") from error
+
+
+def _unshare(value: Any) -> Any:
+    """The same, with a copy for each alias of an anchor: a change of one must not reach the others."""
+    if isinstance(value, dict):
+        return {key: _unshare(one) for key, one in value.items()}
+    return [_unshare(one) for one in value] if isinstance(value, list) else value
 
 
 def parse_mapping(text: str, *, origin: str, example: str) -> dict[str, Any]:

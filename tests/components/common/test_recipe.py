@@ -22,6 +22,16 @@ def test_overrides_reach_into_lists_and_keep_types() -> None:
     assert changed.gate.floor == 0.5
 
 
+def test_an_override_changes_one_entry_of_those_that_share_an_anchor() -> None:
+    text = RECIPE[: RECIPE.index("candidates:")] + (
+        "candidates:\n"
+        "  - &base {name: one, architecture: simple_cnn, mode: scratch, options: {layer_size: 8}}\n"
+        "  - {<<: *base, name: two}\n"
+    )
+    changed = parse_recipe(text, overrides=("candidates.0.options.layer_size=16",))
+    assert [candidate.options["layer_size"] for candidate in changed.candidates] == [16, 8]
+
+
 def test_the_candidates_of_a_recipe_that_names_none_can_be_set() -> None:
     text = "name: x\nsources: {archives: [{name: photos, provider: sample}]}"
     (default,) = parse_recipe(text).candidates
@@ -69,6 +79,7 @@ def test_a_wrong_override_says_what_is_known(override: str, message: str) -> Non
         ("name", "holds nothing but a text, expected fields such as"),
         ("# nothing yet", "holds nothing, expected fields"),
         ("name: x", "Field required"),
+        ("name: x\nsources: &all {archives: [*all]}", "an anchor .* holds an alias .* of itself"),
         ("name: x\nsources: {root: a, root: b}", "the key 'root' occurs twice.*line 2, column 20"),
     ],
 )
