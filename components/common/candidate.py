@@ -127,19 +127,21 @@ def expand_grid(entry: dict[str, Any]) -> list[dict[str, Any]]:
     Each is named after the entry and its values: `cnn` with `learning_rate: [0.1, 0.01]` gives `cnn-0.1` and `cnn-0.01`.
 
     Raises:
-        ValueError: The grid is not such a mapping, or a path leads through what has no fields.
+        ValueError: The grid is not such a mapping, a path leads through what has no fields, or the entry has no name.
     """
     grid = entry.get("grid")
     if grid is None:
         return [entry]
     if not isinstance(grid, dict) or not grid or not all(isinstance(values, list) and values for values in grid.values()):
         raise ValueError(f"grid is {grid!r}, expected a list of values for each field, such as {{learning_rate: [0.01, 0.001]}}")
+    if entry.get("name") in (None, ""):
+        raise ValueError(f"a candidate with the grid {grid!r} has no name; add one, for the names of its combinations to begin with")
     expanded = []
     for values in itertools.product(*grid.values()):
         one = copy.deepcopy({key: value for key, value in entry.items() if key != "grid"})
         for path, value in zip(grid, values, strict=True):
             _set_field(one, path, value)
-        one["name"] = "-".join([str(entry.get("name", "")), *(_name_value(value) for value in values)])
+        one["name"] = "-".join([str(entry["name"]), *(_name_value(value) for value in values)])
         expanded.append(one)
     return expanded
 
@@ -156,4 +158,5 @@ def _set_field(entry: dict[str, Any], path: str, value: object) -> None:
 
 
 def _name_value(value: object) -> str:
-    return re.sub(r"[^a-z0-9_.]+", "_", str(value).lower()).strip("_.")
+    sign = "-" if isinstance(value, int | float) and value < 0 else ""
+    return sign + re.sub(r"[^a-z0-9_.]+", "_", str(value).lower()).strip("_.")

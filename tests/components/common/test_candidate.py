@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from components.common.candidate import Candidate, modes_of
@@ -28,6 +30,17 @@ def test_a_grid_that_is_no_mapping_of_lists_is_an_error(grid: str) -> None:
     text = RECIPE.replace("{learning_rate: [0.1, 1e-4], options.activation: [relu, leaky_relu], epochs: [3]}", grid)
     with pytest.raises(PawflowError, match="expected a list of values for each field"):
         parse_recipe(text)
+
+
+def test_numbers_of_a_grid_keep_their_sign_in_the_names() -> None:
+    grid = "grid: {options.bias_initializer: [-0.01, 0.01]}"
+    candidates = parse_recipe(re.sub("grid: {.*}", grid, RECIPE)).candidates
+    assert [candidate.name for candidate in candidates] == ["cnn--0.01", "cnn-0.01", "other"]
+
+
+def test_a_grid_without_a_name_to_begin_with_is_an_error() -> None:
+    with pytest.raises(PawflowError, match=r"a candidate with the grid {.*} has no name; add one"):
+        parse_recipe(RECIPE.replace("name: cnn\n    ", ""))
 
 
 @pytest.mark.parametrize(
