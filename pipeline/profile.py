@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from components.common.candidate import Strict
 from components.common.errors import PawflowError
-from components.common.misfits import describe_misfits
+from components.common.validation import describe_validation_error
 from components.common.yaml_text import parse_mapping, read_file
 
 #: The tasks of the pipeline, by the names of their folders under `components`.
@@ -144,4 +144,5 @@ def read_profile(path: Path) -> Profile:
     try:
         return Profile.model_validate(content)
     except ValidationError as error:
-        raise PawflowError(f"profile {path} does not fit its format:\n{describe_misfits(error, Profile, 'the profile')}") from error
+        wrong = describe_validation_error(error, Profile, "the profile")
+        raise PawflowError(f"profile {path} does not fit its format:\n{wrong}") from error

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from components.common.candidate import Candidate, Strict, expand_grid, modes_of
 from components.common.errors import PawflowError
-from components.common.misfits import describe_misfits
+from components.common.validation import describe_validation_error
 from components.common.yaml_text import parse, parse_mapping, read_file
 
 Metric = Literal[
@@ -224,7 +224,7 @@ def parse_recipe(text: str, *, origin: str = "the recipe", overrides: tuple[str,
         # By way of JSON, where strict means: a path may be a text and a tuple a list, but `true` is no number and `1` no text.
         recipe = Recipe.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise PawflowError(f"{origin} does not fit the recipe format:\n{describe_misfits(error, Recipe, 'the recipe')}") from error
+        raise PawflowError(f"{origin} does not fit the recipe format:\n{describe_validation_error(error, Recipe, 'the recipe')}") from error
     except ValueError as error:
         raise PawflowError(f"{origin} does not fit the recipe format: {error}") from error
     except TypeError as error:
