@@ -263,14 +263,10 @@ def _complete(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shrink(recipe: Recipe) -> Recipe:
-    candidates = tuple(
-        one.model_copy(update=dict.fromkeys((name for name in ("epochs", "head_epochs") if one.mode in modes_of(name)), 1))
-        for one in recipe.candidates[:2]
-    )
     return recipe.model_copy(
         update={
-            "candidates": candidates,
-            # Every architecture takes images of this size.
+            "candidates": tuple(_shrink_candidate(one, recipe.image_size) for one in recipe.candidates[:2]),
+            # Every single architecture takes images of this size.
             "image_size": min(recipe.image_size, 80),
             # Enough that each class has some images in every split.
             "split": Split(validation=max(recipe.split.validation, 0.2), test=max(recipe.split.test, 0.2)),
@@ -299,6 +295,14 @@ def _shrink(recipe: Recipe) -> Recipe:
             ),
         }
     )
+
+
+def _shrink_candidate(candidate: Candidate, image_size: int) -> Candidate:
+    update = dict.fromkeys((name for name in ("epochs", "head_epochs") if candidate.mode in modes_of(name)), 1)
+    if candidate.architecture == "concatenation":
+        # The feature maps of networks side by side have to match, which most pairs do at some sizes only.
+        update["input_size"] = candidate.input_size or image_size
+    return candidate.model_copy(update=update)
 
 
 def load_recipe(text_or_path: str) -> Recipe:

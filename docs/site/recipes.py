@@ -70,7 +70,8 @@ those that exist.
 
 `grid` in an entry of `candidates` makes many of it: `{name: cnn, …, grid: {learning_rate: [0.01, 0.001], options.layer_size: [16, 32]}}`
 are four candidates, `cnn-0.01-16` to `cnn-0.001-32`. `--smoke` shrinks any recipe: at most 360 images of each source, or 40 of each class,
-at 80 pixels, one epoch, two candidates, and a model of its own (`NAME-smoke`), whose gate asks for little, as each verdict then says.
+at 80 pixels (which a `concatenation` enlarges to the size that it has without `--smoke`), one epoch, two candidates, and a model of its own
+(`NAME-smoke`), whose gate asks for little, as each verdict then says.
 """
 
 

@@ -8,6 +8,7 @@ import pytest
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe, load_recipe, parse_recipe
 from components.train.models import check_candidate
+from components.train.network import build_network
 from tests.conftest import RECIPE
 
 
@@ -103,6 +104,16 @@ def test_a_smoke_run_suits_every_architecture_and_makes_nothing_larger() -> None
     assert small.sources.limit == 100
     check_candidate(small.candidates[0], small.image_size)
     assert load_recipe(small.model_dump_json()) == small
+
+
+def test_networks_that_fit_side_by_side_do_so_in_a_smoke_run() -> None:
+    text = (
+        "name: x\nsources: {archives: [{name: photos, provider: sample}]}\n"
+        "candidates: [{name: two, architecture: concatenation, mode: scratch, options: {of: [efficientnet_lite0, vgg16]}}]"
+    )
+    small = parse_recipe(text, smoke=True)
+    check_candidate(small.candidates[0], small.image_size)
+    assert build_network(small.candidates[0], small.image_size, 2).input_shape == (None, 80, 80, 3)
 
 
 @pytest.mark.parametrize(
