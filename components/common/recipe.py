@@ -38,23 +38,19 @@ UserPath = Annotated[Path, AfterValidator(_expand)]
 
 
 class Place(Strict):
-    """Where an archive can be had; which of the fields a provider needs, components/download/sources says."""
+    """Where an archive can be had; which of the fields a provider needs or takes, components/download/sources says."""
 
     provider: str = Field(description="who serves it; components/download/README.md lists them")
     url: str | None = Field(default=None, description="`http`: of the archive; `s3`: s3://bucket/archive.zip or s3://bucket/prefix/")
     sha256: str | None = Field(
-        default=None, pattern=r"^[0-9a-f]{64}$", description="of the archive; `http` needs it; given, `s3` and `sources.root` check it too"
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="of the archive; `http` needs it; `s3`, `local` and `sources.root` check one that is given",
     )
     endpoint: str | None = Field(default=None, description="`s3`: address of the service; by default AWS_ENDPOINT_URL_S3, else Amazon's")
     competition: str | None = Field(default=None, description="`kaggle`: its name in the address; by default the source's name")
     path: UserPath | None = Field(default=None, description="`folder`: of the images")
-    num_images: int = Field(default=600, ge=24, description="`sample`: drawings to make")
-
-    @model_validator(mode="after")
-    def _draws_only_what_is_drawn(self) -> Place:
-        if self.provider != "sample" and self.num_images != type(self).model_fields["num_images"].default:
-            raise ValueError(f"num_images is {self.num_images}, but {self.provider} draws none; to use fewer images, set sources.limit")
-        return self
+    num_images: int = Field(default=600, ge=24, description="`sample`: drawings to make; `sources.limit` uses fewer images of any source")
 
 
 class Source(Place):

@@ -17,7 +17,7 @@ SOURCE_FILE = "source.json"
 
 
 def check(request: Request) -> None:
-    """Check that every place of a source names a provider that exists and has what it needs.
+    """Check that every place of a source names a provider that exists, has what that needs, and sets nothing that it does not take.
 
     Raises:
         PawflowError: One does not.

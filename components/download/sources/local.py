@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.common.archives import SUFFIXES
 from components.common.errors import PawflowError
+from components.common.progress import say
 from components.common.store import hash_file
 from components.download.sources import cifar10, petimages
 from components.download.sources.folder import identify_folder, pack_folder
@@ -25,9 +26,11 @@ _KNOWN = {
 
 
 def identify(request: Request) -> dict[str, object]:
-    """The archive's SHA-256."""
+    """The archive's SHA-256; of a folder, digest of all names and contents."""
     archive, expected = _find(request), request.source.sha256
     if archive.is_dir():
+        if expected:
+            say(f"{archive} is a folder, not an archive, so the sha256 of the recipe is not compared with it")
         return identify_folder(archive)
     found = hash_file(archive)
     if expected and found != expected:

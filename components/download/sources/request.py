@@ -26,11 +26,14 @@ class Request:
     def places(self) -> Iterator[Request]:
         """The same request for each place to try, in order; a folder of local archives takes the place of all others."""
         if self.root:
-            yield replace(self, source=self.source.model_copy(update={"provider": "local", "fallbacks": ()}))
+            yield self._at(Place(provider="local", sha256=self.source.sha256))
             return
         for place in (self.source, *self.source.fallbacks):
-            fields = {name: getattr(place, name) for name in Place.model_fields}
-            yield replace(self, source=self.source.model_copy(update={**fields, "fallbacks": ()}))
+            yield self._at(place)
+
+    def _at(self, place: Place) -> Request:
+        fields = {name: getattr(place, name) for name in Place.model_fields}
+        return replace(self, source=self.source.model_copy(update={**fields, "fallbacks": ()}))
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,8 @@ def _list(source: Source) -> list[_Object]:
     if _suffix(key):
         head = client.head_object(Bucket=bucket, Key=key)
         return [_Object(key, head["ContentLength"], head["ETag"])]
+    if source.sha256:
+        raise PawflowError(f"source {source.name!r} has a sha256, but {source.url} is a prefix, which has none; leave it out")
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
     found = [_Object(entry["Key"], entry["Size"], entry["ETag"]) for page in pages for entry in page.get("Contents", ())]
     objects = sorted((entry for entry in found if not entry.key.endswith("/")), key=lambda entry: entry.key)

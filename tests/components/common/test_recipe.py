@@ -136,11 +136,6 @@ def test_a_home_folder_is_written_short(monkeypatch: pytest.MonkeyPatch) -> None
         parse_recipe(RECIPE, overrides=("sources.root=~nobody-of-this-name/photos",))
 
 
-def test_only_drawings_can_be_counted() -> None:
-    with pytest.raises(PawflowError, match="num_images is 100, but kaggle draws none; to use fewer images, set sources.limit"):
-        parse_recipe(RECIPE, overrides=("sources.archives.0.provider=kaggle", "sources.archives.0.num_images=100"))
-
-
 def test_yes_and_no_are_words() -> None:
     labels = parse_recipe(RECIPE, overrides=("sources.archives.0.labels={yes: tumour, no: healthy}",)).sources.archives[0].labels
     assert labels == {"yes": "tumour", "no": "healthy"}

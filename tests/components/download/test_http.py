@@ -148,6 +148,7 @@ def test_the_next_place_serves_what_the_first_does_not(server: Server, tmp_path:
     request = request_for(
         server,
         provider="local",
+        url=None,
         fallbacks=(
             Place(provider="http", url=f"{server.url}/gone.zip", sha256=sha256),
             Place(provider="http", url=f"{server.url}/photos.zip", sha256=sha256),

@@ -128,6 +128,11 @@ def test_what_is_not_there_is_said_in_words(url: str, message: str, server: S3Se
         fetch(request_for(url), tmp_path / "out")
 
 
+def test_a_prefix_with_a_checksum_is_refused(server: S3Server) -> None:
+    with pytest.raises(PawflowError, match="s3://photos/pets/ is a prefix, which has none"):
+        identify(request_for("s3://photos/pets/", sha256="0" * 64))
+
+
 def test_a_wrong_checksum_is_reported(server: S3Server, tmp_path: Path) -> None:
     with pytest.raises(PawflowError, match="does not have the SHA-256 of the recipe"):
         fetch(request_for("s3://photos/archives/photos.zip", sha256="0" * 64), tmp_path / "out")
