@@ -164,6 +164,7 @@ def write_mean_model(folder: Path, image_size: int, weight: float, classes: tupl
     graph = helper.make_graph(nodes, "mean", [image], outputs, constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / MODEL_FILE)
     ModelCard(classes, image_size, "digest", 0.7, generated=True).write(folder / CARD_FILE)
-    reported = {"train.cpu_seconds": 10.0 * weight, "num_parameters": 2.0}
+    reported = {"train.cpu_seconds": 10.0 * weight, "train.gpu_seconds": 0.0, "num_parameters": 2.0}
+    reported["onnx_bytes"] = float((folder / MODEL_FILE).stat().st_size)
     (folder / "artifact.json").write_text(json.dumps({"files": {}, "record": {"metrics": reported}}))
     return folder

@@ -33,7 +33,7 @@ def rank(results: dict[str, Any], training: dict[str, dict[str, float]], select:
 
     Args:
         results: Candidate -> split -> metric -> estimate, and `latency_ms`.
-        training: Candidate -> metrics that its training reported.
+        training: Candidate -> metrics that its training reported, the costs among them.
         select: Metric on the validation split that decides on the order, and under the policy `best` on the winner.
 
     Returns:
@@ -45,7 +45,7 @@ def rank(results: dict[str, Any], training: dict[str, dict[str, float]], select:
         row: dict[str, object] = {"candidate": name, f"validation_{select}": result["validation"][select]["value"]}
         row |= {metric: result["test"][metric]["value"] for metric in _METRICS}
         row |= {"accuracy_low": accuracy["low"], "accuracy_high": accuracy["high"], "errors": accuracy["errors"], "images": accuracy["n"]}
-        row |= {column: training[name].get(metric, 0.0) for column, metric in _COSTS.items()}
+        row |= {column: training[name][metric] for column, metric in _COSTS.items()}
         rows.append(row | {"latency_ms": result["latency_ms"]})
     return pd.DataFrame(rows).sort_values(f"validation_{select}", ascending=select in LOWER_IS_BETTER, ignore_index=True, kind="stable")
 

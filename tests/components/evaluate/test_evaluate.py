@@ -13,6 +13,7 @@ from components.common.recipe import Metric, Recipe
 from components.evaluate.evaluate import evaluate, flatten
 from components.evaluate.leaderboard import rank
 from components.evaluate.plots import FIGURES
+from serving.predictor import MODEL_FILE
 from tests.conftest import write_mean_model
 
 
@@ -47,7 +48,8 @@ def test_candidates_are_judged_through_the_served_file(dataset: Dataset, recipe:
     assert list(summary["candidates"]) == list(board.index)
     for name in folders:
         assert board.loc[name, "accuracy"] == pytest.approx(summary["candidates"][name]["test"]["accuracy"]["value"], rel=1e-4)
-    assert board.loc["bright", "train_cpu_seconds"] == 30
+    assert (board.loc["bright", "train_cpu_seconds"], board.loc["bright", "parameters"]) == (30, 2)
+    assert board.loc["bright", "model_bytes"] == (folders["bright"] / MODEL_FILE).stat().st_size
     assert (out / "leaderboard.png").stat().st_size > 5000
     assert summary["suspects"] is None, "nor do others know whose label is in doubt"
     assert not list(out.glob("suspects.*"))
@@ -86,4 +88,7 @@ def test_the_leaderboard_is_in_the_order_of_the_selection(select: Metric, first:
         name: {"validation": estimates(accuracy, log_loss), "test": estimates(0.5, 0.5), "latency_ms": 1.0}
         for name, accuracy, log_loss in (("poor", 0.6, 0.9), ("good", 0.9, 0.5), ("sure", 0.8, 0.2))
     }
-    assert rank(results, {name: {} for name in results}, select)["candidate"].iloc[0] == first
+    training = dict.fromkeys(("train.cpu_seconds", "train.gpu_seconds", "num_parameters", "onnx_bytes"), 1.0)
+    assert rank(results, dict.fromkeys(results, training), select)["candidate"].iloc[0] == first
+    with pytest.raises(KeyError):
+        rank(results, {name: {} for name in results}, select)
