@@ -25,9 +25,9 @@ _OPERATIONS = ("flip", "rotate", "crop", "shift", "brightness", "contrast", "sat
 
 
 def augment(dataset: Dataset, recipe: Recipe, folder: Path) -> Record:
-    """Write `augment.views` variants of each training image: view v of row r is image number v * n + r of the `train` shards."""
+    """Write `num_views` variants of each training image: view v of row r is image number v * n + r of the `train` shards."""
     images = dataset.images("train")
-    num_views = recipe.augment.views
+    num_views = recipe.num_views
     with ImageWriter(folder, "train", dataset.image_size) as writer:
         for view in range(num_views):
             draws = draw(len(images), recipe.seed, view)
@@ -36,7 +36,7 @@ def augment(dataset: Dataset, recipe: Recipe, folder: Path) -> Record:
                 for pixels in variants:
                     writer.append(pixels)
     _draw_preview(images[: min(4, len(images))], recipe, folder / _PREVIEW)
-    policy = recipe.augment.model_dump()
+    policy = {**recipe.augment.model_dump(), "views": num_views}
     return Record(params=policy, metrics={"images.train.views": float(num_views * len(images))}, figures=[_PREVIEW])
 
 

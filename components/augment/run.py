@@ -19,7 +19,11 @@ def run(*, recipe: RecipeOption, dataset: DatasetOption, out: OutOption, job: Jo
         "augment",
         experiment,
         job=job,
-        inputs={"dataset": artifact_digest(dataset), "policy": experiment.augment.model_dump(), "seed": experiment.seed},
+        inputs={
+            "dataset": artifact_digest(dataset),
+            "policy": {**experiment.augment.model_dump(), "views": experiment.num_views},
+            "seed": experiment.seed,
+        },
         work=lambda folder: augment(fused, experiment, folder),
         out=out,
         after=lambda record: tracking.log_dataset(experiment.model, "output of fuse", fused.digest, "training"),

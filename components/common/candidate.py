@@ -95,6 +95,11 @@ class Candidate(Strict):
     patience: int = Field(default=4, ge=1, description="epochs without a better `monitor` before training stops")
     stop_at: Target | None = Field(default=None, description="ends training once reached")
 
+    @property
+    def reads_views(self) -> bool:
+        """Whether it trains on the stored variants of the training images."""
+        return self.mode == "frozen" and self.augment
+
     @model_validator(mode="after")
     def _sets_nothing_in_vain(self) -> Candidate:
         for name, field in type(self).model_fields.items():

@@ -89,7 +89,7 @@ class Split(Strict):
 class Augment(Strict):
     """How training images are varied: v means a random amount from -v to v (`rotate` to `saturation`), or from 0 to v (`crop`)."""
 
-    views: int = Field(default=1, ge=0, le=16, description="stored variants of each training image, for `frozen` training")
+    views: int = Field(default=1, ge=0, le=16, description="variants of each training image, stored where a `frozen` candidate reads them")
     flip: bool = Field(default=True, description="mirror half of them, the next time the others; not where left and right differ")
     rotate: float = Field(default=0.0, ge=0, le=180, description="degrees")
     crop: float = Field(default=0.0, ge=0, lt=0.9, description="largest share of each side that is cut away")
@@ -185,6 +185,11 @@ class Recipe(Strict):
     def _names_are_unique(self) -> Recipe:
         _require_unique("candidate", [candidate.name for candidate in self.candidates])
         return self
+
+    @property
+    def num_views(self) -> int:
+        """Variants of each training image that are stored: none if no candidate reads them."""
+        return self.augment.views if any(candidate.reads_views for candidate in self.candidates) else 0
 
     def summarise(self) -> str:
         """Its name and its candidates, for the description of a run."""
