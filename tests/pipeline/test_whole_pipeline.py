@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import zipfile
@@ -17,6 +16,7 @@ import pytest
 import requests
 
 from components.download.sources.sample import write_archive
+from components.register.endpoint import find_free_port
 from tests.pipeline.workspace import Workspace
 from tests.processes import ROOT, running_server, wait_until
 
@@ -48,6 +48,12 @@ def test_the_output_tells_the_story_and_nothing_else(finished: tuple[Workspace, 
         assert expected in output
     for noise in ("Warning", "oneDNN", "KFP Executor", "alembic", "INFO"):
         assert noise not in output
+
+
+def test_the_labels_in_doubt_come_with_the_command_that_was_typed(finished: tuple[Workspace, str]) -> None:
+    result = finished[0].run("pipeline", "data", "suspects")
+    assert result.returncode == 0
+    assert result.stdout.endswith(" and run: .venv/bin/python -m pipeline run --recipe sample --smoke decisions=decisions.yaml\n")
 
 
 def test_mlflow_holds_the_run_tree(finished: tuple[Workspace, str]) -> None:
@@ -84,7 +90,7 @@ def test_tensorboard_shows_each_candidate_by_its_name(finished: tuple[Workspace,
     with running_server(command, workspace.folder / "tensorboard.log", workspace.environment) as server:
         # It reads the files after it has begun to answer.
         wait_until(lambda: set(requests.get(f"{server.address}/data/runs", timeout=30).json()) == shown)
-    refused = workspace.run("pipeline", "tensorboard", "no'run")
+    refused = workspace.run("pipeline", "tensorboard", "no'run", "--port", "0")
     assert refused.returncode == 2
     assert "MLflow has no run no'run" in refused.stderr
 
@@ -138,10 +144,7 @@ def endpoint(finished: tuple[Workspace, str]) -> Iterator[str]:
     """`mlflow models serve`, exactly as the README starts it."""
     workspace, _ = finished
     # To MLflow port 0 is none at all, and uvicorn then takes 8000, which another may have.
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["mlflow", "models", "serve", "-m", f"models:/{MODEL}@champion", "--env-manager", "local", "-p", str(port)]
+    command = ["mlflow", "models", "serve", "-m", f"models:/{MODEL}@champion", "--env-manager", "local", "-p", str(find_free_port())]
     with running_server(command, workspace.folder / "server.log", workspace.environment) as server:
         yield f"{server.address}/invocations"
 
@@ -174,6 +177,18 @@ def test_the_endpoint_keeps_its_contract(endpoint: str, finished: tuple[Workspac
         assert refused.status_code == 400, (bad, refused.text)
         assert "Traceback" not in refused.text
         assert "stack_trace" not in refused.text
+
+
+def test_ctrl_c_ends_the_endpoint_without_a_word_of_python(finished: tuple[Workspace, str]) -> None:
+    workspace, log = finished[0], finished[0].folder / "serve.log"
+    command = [sys.executable, "-m", "pipeline", "serve", "--model", MODEL, "--port", str(find_free_port())]
+    with running_server(command, log, workspace.environment) as server:
+        # As a terminal does: to all that belong to the command.
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert server.process.wait(60) == 0
+        with pytest.raises(requests.ConnectionError):
+            requests.get(server.address, timeout=5)
+    assert "Traceback" not in log.read_text()
 
 
 def test_mlflow_run_runs_the_whole_pipeline_in_a_tree_of_its_own(finished: tuple[Workspace, str]) -> None:
