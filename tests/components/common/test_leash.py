@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,8 @@ import pytest
 
 from components.common import leash
 from tests.processes import ROOT, wait_until
+
+Hold = Callable[..., tuple[subprocess.Popen[bytes], int]]
 
 #: Starts a child that does not care about SIGTERM, and does not care itself.
 STUBBORN = """
@@ -59,24 +62,36 @@ def test_descendants_end_when_the_starter_is_killed(command: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     starter = subprocess.Popen([sys.executable, "-c", STARTER, command], stdout=subprocess.PIPE, env=environment)
     assert starter.stdout is not None
-    grandchild = int(starter.stdout.readline())
-    family = psutil.Process(starter.pid).children(recursive=True)
-    assert grandchild in {process.pid for process in family}
-    starter.kill()
-    starter.wait()
+    try:
+        grandchild = int(starter.stdout.readline())
+        family = psutil.Process(starter.pid).children(recursive=True)
+        assert grandchild in {process.pid for process in family}
+    finally:
+        starter.kill()
+        starter.wait()
     wait_until(lambda: not any(is_alive(process.pid) for process in family))
 
 
-def hold(*command: str) -> tuple[subprocess.Popen[bytes], int]:
-    """Hold a program that prints the number of a process once it is up; that process comes too."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, *command], stdout=subprocess.PIPE, env=environment, start_new_session=True)
-    assert holder.stdout is not None
-    return holder, int(holder.stdout.readline())
+@pytest.fixture
+def hold() -> Iterator[Hold]:
+    """A function that holds a program which prints the number of a process once it is up; that process comes too."""
+    environment, holders = {**os.environ, "PYTHONPATH": str(ROOT)}, []
+
+    def start(*command: str) -> tuple[subprocess.Popen[bytes], int]:
+        holder = subprocess.Popen([sys.executable, "-c", HOLDER, *command], stdout=subprocess.PIPE, env=environment, start_new_session=True)
+        holders.append(holder)
+        assert holder.stdout is not None
+        return holder, int(holder.stdout.readline())
+
+    yield start
+    for holder in holders:
+        # What it held is on a leash, and so ends too.
+        holder.kill()
+        holder.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_held_command_is_told_by_sigterm_and_waited_for(number: int) -> None:
+def test_a_held_command_is_told_by_sigterm_and_waited_for(number: int, hold: Hold) -> None:
     command = "import os, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit())); "
     holder, held = hold(command + "print(os.getpid(), flush=True); time.sleep(600)")
     # As a terminal does, to all that it started; nobody but the holder is among them.
@@ -85,7 +100,7 @@ def test_a_held_command_is_told_by_sigterm_and_waited_for(number: int) -> None:
     assert not is_alive(held)
 
 
-def test_a_second_signal_ends_what_the_first_did_not() -> None:
+def test_a_second_signal_ends_what_the_first_did_not(hold: Hold) -> None:
     holder, child = hold(STUBBORN)
     os.killpg(holder.pid, signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -95,12 +110,12 @@ def test_a_second_signal_ends_what_the_first_did_not() -> None:
     wait_until(lambda: not is_alive(child))
 
 
-def test_a_held_command_that_ends_by_itself_says_how() -> None:
+def test_a_held_command_that_ends_by_itself_says_how(hold: Hold) -> None:
     holder, _ = hold("import os; print(os.getpid(), flush=True); raise SystemExit(3)")
     assert holder.wait(60) == 3
 
 
-def test_what_a_held_command_left_behind_is_told_at_once() -> None:
+def test_what_a_held_command_left_behind_is_told_at_once(hold: Hold) -> None:
     child = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); print('up', flush=True); time.sleep(600)"
     command = "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdout=subprocess.PIPE); "
     holder, left = hold(command + "child.stdout.readline(); print(child.pid, flush=True); raise SystemExit(3)", child)
