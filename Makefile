@@ -154,7 +154,8 @@ torch: .venv/.ready ## Add PyTorch, for candidates with `backend: torch` (README
 
 .PHONY: test-torch
 test-torch: torch ## Train on PyTorch, kill it and continue, in minutes
-	$(BIN)/python -m pytest -k pytorch tests/components/train
+	@$(BIN)/python -c "import torch"
+	$(BIN)/python -m pytest tests/components/train/test_resume.py::test_pytorch_trains_and_continues_as_well
 
 # Without the stamp, so that an environment that a killed call left without either TensorFlow is made again.
 .PHONY: gpu
