@@ -76,10 +76,12 @@ def environment_of_session() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def environment_of_test() -> Iterator[None]:
-    """Nothing that earlier tests, or what they share, left in the environment or in MLflow."""
+    """Nothing that earlier tests, or what they share, left in the environment, and no experiment or open run of MLflow."""
     if "mlflow.tracking.fluent" in sys.modules:
-        # The experiment of the last run, which is in no other store. MLflow has no public way to forget it.
-        vars(sys.modules["mlflow.tracking.fluent"])["_active_experiment_id"] = None
+        # They are in the store of another test. MLflow has no public way to forget an experiment, and ends a run only in its store.
+        remembered = vars(sys.modules["mlflow.tracking.fluent"])
+        remembered["_active_experiment_id"] = None
+        remembered["_active_run_stack"].get().clear()
     with fresh_environment():
         yield
 
