@@ -252,7 +252,9 @@ def predict(
     predictor = Predictor(served.folder, served.version, int8=served.int8)
     answered = answer_photos(photos, predictor)
     if submission:
-        answered = iter(tqdm(write_submission(answered, predictor.card.classes, submission), "predicting", unit=" photos", delay=1))
+        written = write_submission(answered, predictor.card.classes, submission)
+        # Seldom enough for a log: each redraw is a line where this is no terminal.
+        answered = iter(tqdm(written, "predicting", unit=" photos", delay=1, mininterval=2))
     num_answered = num_unreadable = 0
     for one in answered:
         if one.answer is None:
