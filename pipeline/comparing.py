@@ -34,9 +34,10 @@ def compare_versions(first: registry.Entry, second: registry.Entry) -> dict[str,
     ]
     worse = [part.name for part in found.slices if part.loss > rule.slice_margin]
     statement = (
-        f"On the {found.num_images} test images that both answered and neither was trained on, {rule.metric} differs by {found.gain} "
-        f"(95 %); right by version {first.version} alone: {found.only_challenger_right}, by version {second.version} alone: "
-        f"{found.only_champion_right}, McNemar's exact p = {found.p_value:.3g}; log-loss is lower by {found.calibration}."
+        f"On the {found.num_images} test images that both answered and neither was trained on, the gain in {rule.metric} of version "
+        f"{first.version} over version {second.version} is {found.gain} (95 %); right by version {first.version} alone: "
+        f"{found.only_challenger_right}, by version {second.version} alone: {found.only_champion_right}, McNemar's exact "
+        f"p = {found.p_value:.3g}; log-loss of version {second.version} minus that of version {first.version}: {found.calibration}."
         + (f" Version {first.version} is lower on: {', '.join(worse)}." if worse else "")
     )
     return {"first": facts[0], "second": facts[1], "images": found.num_images, "p_value": found.p_value, "statement": statement}

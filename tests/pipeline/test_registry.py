@@ -40,18 +40,24 @@ def call_json(*arguments: str) -> Any:
 @pytest.fixture
 def add_version(recipe: Recipe, tmp_path: Path) -> Any:
     """A function that registers one logged model once more, judged against the champion of the moment."""
-    folder = write_mean_model(tmp_path / "candidate", 32, 1.0)
-    with tracking.step_run("register", recipe, ""), packed(folder, "float32", frozenset({"hash0"})) as served:
-        logged = log_model(served, b"photo", {})
-    keep_answers(logged.model_id, tmp_path / "kept", num_wrong=5)
+    address = log(recipe, tmp_path, num_wrong=5)
 
     def add(**tags: str) -> str:
-        version = registry.create_version(logged.uri, "tiny", "float32")
+        version = registry.create_version(address, "tiny", "float32")
         before = registry.find_version("tiny", registry.CHAMPION) or ""
         registry.describe_version("tiny", version, f"**card of version {version}**", TAGS | {"champion_before": before} | tags)
         return version
 
     return add
+
+
+def log(recipe: Recipe, folder: Path, num_wrong: int) -> str:
+    """Log a model of which that many answers on test images are wrong; returns its address."""
+    candidate = write_mean_model(folder / "candidate", 32, 1.0)
+    with tracking.step_run("register", recipe, ""), packed(candidate, "float32", frozenset({"hash0"})) as served:
+        logged = log_model(served, b"photo", {})
+    keep_answers(logged.model_id, folder / "kept", num_wrong)
+    return logged.uri
 
 
 def keep_answers(model_id: str, folder: Path, num_wrong: int) -> None:
@@ -214,6 +220,17 @@ def test_reading_commands(add_version: Any, tmp_path: Path) -> None:
     assert compared["p_value"] == 1.0
     assert compared["first"]["accuracy"] == compared["second"]["accuracy"] == pytest.approx(95 / 99, abs=1e-4)
     assert "McNemar" in call("compare", "2", "1")
+
+
+@pytest.mark.parametrize(("first", "second", "sign"), [("1", "2", "+"), ("2", "1", "-")])
+def test_a_comparison_says_which_version_is_better(first: str, second: str, sign: str, recipe: Recipe, tmp_path: Path) -> None:
+    for num_wrong in (5, 20):
+        address = log(recipe, tmp_path / str(num_wrong), num_wrong)
+        registry.describe_version("tiny", registry.create_version(address, "tiny", "float32"), "card", TAGS)
+    said = call_json("compare", first, second, "--model", "tiny")["statement"]
+    # 15 of the 99 images are answered with a probability of 0.2 in place of 0.8.
+    assert f"the gain in accuracy of version {first} over version {second} is {sign}0.1515 (" in said
+    assert f"log-loss of version {second} minus that of version {first}: {sign}0.2100 (" in said
 
 
 def test_a_verdict_can_be_read_in_80_columns(add_version: Any, monkeypatch: pytest.MonkeyPatch) -> None:
