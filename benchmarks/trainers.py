@@ -262,7 +262,7 @@ def _fit_until(build: Callable[[], Any], train: Any, test: Any, parts: int, targ
         parts: Judgements in an epoch.
         target: Accuracy, 0..1.
         budget: Processor time, in seconds.
-        spent: Of it, before.
+        spent: Processor time already used, in seconds; counts towards the budget.
     """
     keras = _import_keras()
     started = used()

@@ -76,7 +76,7 @@ def test_what_each_mode_has_no_use_for() -> None:
     useless = {mode: {name for name in Candidate.model_fields if mode not in modes_of(name)} for mode in ("frozen", "fine_tune", "scratch")}
     assert useless["fine_tune"] == {"classifier"}
     assert useless["scratch"] == {"classifier", "head_epochs", "unfreeze", "fine_tune_rate"}
-    # All that is said about gradients; the names of fields only, so that one that is renamed shows.
+    # Every field of gradient training: how many there are, and some by name, so that a new or renamed one is noticed here.
     assert len(useless["frozen"]) == 18
     assert useless["frozen"] >= {"backend", "epochs", "batch_size", "dropout", "optimizer", "learning_rate", "stop_at", "patience"}
 

@@ -69,7 +69,7 @@ def test_a_class_that_a_fold_has_nothing_of_does_not_spoil_the_choice(classifier
 def test_few_groups_are_divided_if_they_can_be(
     classifier: str, sizes: list[int], is_chosen: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of the first all that are cats would be in one fold, if nobody looked; of the last, the second class is one group."""
+    """Folds made without a look at the classes have all of the second class in one, in the first case; in the last, it is one group."""
     groups = np.repeat([str(number) for number in range(len(sizes))], sizes)
     labels = (groups >= str(len(sizes) // 2 + (len(sizes) == 3))).astype(np.int64)
     rows = Rows(draw(2, num_rows=len(groups)).features + labels[:, np.newaxis], labels, groups, np.ones(len(groups)))
