@@ -48,12 +48,11 @@ def run(
         raise PawflowError(f"recipe {experiment.name} has no candidate {candidate!r}; it has {', '.join(candidates)}")
     chosen = candidates[candidate]
     fused = Dataset(dataset)
-    is_frozen = chosen.mode == "frozen"
     inputs = {
         "dataset": artifact_digest(dataset),
         # Of the two ways to vary images, the one that the candidate has.
-        "views": artifact_digest(views) if chosen.augment and is_frozen else None,
-        "augment": experiment.augment.model_dump(exclude={"views"}) if chosen.augment and not is_frozen else None,
+        "views": artifact_digest(views) if chosen.reads_views else None,
+        "augment": experiment.augment.model_dump(exclude={"views"}) if chosen.augment and not chosen.reads_views else None,
         "candidate": chosen.model_dump(mode="json"),
         "seed": experiment.seed,
         "weights": experiment.weights,
