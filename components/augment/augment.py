@@ -21,7 +21,7 @@ from serving.images import Pixels
 _PREVIEW = "preview.png"
 _IMAGES_PER_LOT = 32
 _PREVIEW_VIEWS = 3
-_OPERATIONS = ("flip", "rotate", "crop", "shift", "brightness", "contrast", "saturation", "hide")
+_OPERATIONS = ("flip", "rotate", "crop", "shift", "brightness", "contrast", "saturation", "cutout")
 
 
 def augment(dataset: Dataset, recipe: Recipe, folder: Path) -> Record:

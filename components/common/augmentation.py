@@ -2,7 +2,7 @@
 
 In: uint8 pixels, a policy and random numbers. Out: uint8 pixels of the same shape. Shifts are by whole pixels, so a policy of flips and
 shifts copies pixels without blurring any; with rotation or crop, geometry is one affine map, so an image is resampled once. Borders are
-mirrored. Colour is one table look-up per channel and a blend with grey; last, a square is hidden. The numbers of a whole view or epoch are
+mirrored. Colour is one table look-up per channel and a blend with grey; last, a square is cut out. The numbers of a whole view or epoch are
 drawn at once from its key, so the result depends neither on the order in which threads work nor on how images are batched.
 """
 
@@ -22,9 +22,9 @@ Draws = NDArray[np.float64]
 #: Random numbers for one image: angle, zoom, mirror, shift in x and y, brightness, contrast, saturation.
 _NUM_DRAWS = 8
 _MIRROR = 2
-#: And, from a generator of their own, so that policies without them draw what they always drew: column and row of what is hidden.
+#: And, from a generator of their own, so that policies without them draw what they always drew: column and row of what is cut out.
 _NUM_LATER_DRAWS = 2
-#: Of what is hidden: the middle of the range, which most networks scale to about 0.
+#: Of what is cut out: the middle of the range, which most networks scale to about 0.
 _GREY = 128
 
 
@@ -52,7 +52,7 @@ def vary(images: Pixels, policy: Augment, draws: Draws) -> Pixels:
         policy: Ranges that the draws are scaled to.
         draws: Rows of what `draw` returned, one for each image.
     """
-    return _hide(_recolour(_move(images, policy, draws), policy, draws), policy, draws)
+    return _cut_out(_recolour(_move(images, policy, draws), policy, draws), policy, draws)
 
 
 def _symmetric(draws: Draws, limit: float) -> Draws:
@@ -110,15 +110,15 @@ def _tint(pixels: Pixels, brightness: float, contrast: float, saturation: float)
     return np.asarray(cv2.LUT(colour, np.clip(np.rint(levels), 0, 255).astype(np.uint8)), np.uint8)
 
 
-def _hide(images: Pixels, policy: Augment, draws: Draws) -> Pixels:
+def _cut_out(images: Pixels, policy: Augment, draws: Draws) -> Pixels:
     """Grey out a square about a random pixel, partly outside of the image where that is near the border.
 
     DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017).
     """
-    if not policy.hide:
+    if not policy.cutout:
         return images
     height, width = images.shape[1:3]
-    side, images = round(policy.hide * max(height, width)), images.copy()
+    side, images = round(policy.cutout * max(height, width)), images.copy()
     corners = (draws[:, 8:] * (width, height)).astype(int) - side // 2
     for pixels, (left, top) in zip(images, corners, strict=True):
         pixels[max(top, 0) : top + side, max(left, 0) : left + side] = _GREY

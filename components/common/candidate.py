@@ -53,8 +53,9 @@ class Candidate(Strict):
     input_size: int | None = Field(default=None, ge=16, le=1024, description="pixels; the network resizes to this side before all else")
     augment: bool = Field(default=True, description="train on varied images too: `frozen` on the stored views, others on the fly")
     dropout: float = Field(default=0.2, ge=0, lt=1, description="share of the features hidden from the head while training")
-    mirror: bool = Field(
-        default=False, description="answer with the mean over an image and its mirror image, at twice the time; gradients train without"
+    flip_tta: bool = Field(
+        default=False,
+        description="test-time augmentation: answer with the mean over an image and its mirror image, in twice the time (not in training)",
     )
 
     classifier: Literal["logistic", "ridge"] = Field(default="logistic", description="`frozen`: what is fitted to the features")

@@ -97,7 +97,7 @@ class Augment(Strict):
     brightness: float = Field(default=0.0, ge=0, lt=1, description="relative change")
     contrast: float = Field(default=0.0, ge=0, lt=1, description="relative change")
     saturation: float = Field(default=0.0, ge=0, lt=1, description="relative change")
-    hide: float = Field(default=0.0, ge=0, lt=1, description="side of a square that is made grey, somewhere, as a share of the image's")
+    cutout: float = Field(default=0.0, ge=0, lt=1, description="side of a square that is made grey, somewhere, as a share of the image's")
 
 
 #: The one that learns in seconds, and from few photos.

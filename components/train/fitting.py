@@ -101,7 +101,7 @@ def _build(dataset: Dataset, candidate: Candidate) -> keras.Model:
     keras.config.set_dtype_policy(candidate.precision)
     try:
         # Twice the work for no more to learn from: varied images are mirrored half of the time.
-        network = build_network(candidate.model_copy(update={"mirror": False}), dataset.image_size, len(dataset.classes))
+        network = build_network(candidate.model_copy(update={"flip_tta": False}), dataset.image_size, len(dataset.classes))
         if candidate.mode == "scratch":
             initialize(network, candidate, islice(dataset.images("train").batches(_INITIAL_BATCH), _NUM_INITIAL_BATCHES))
         return fuse_normalisation(network) if candidate.backend == "tensorflow" else network

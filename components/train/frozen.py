@@ -97,7 +97,7 @@ def _compute(
 ) -> tuple[Floats, float]:
     """Features of all images under one pretrained network, and what it had taken to compute those that were found."""
     # With the options that are not set too, so that a network beside another is known for the one that it is alone.
-    key = part.model_dump(include={"architecture", "input_size", "mirror"})
+    key = part.model_dump(include={"architecture", "input_size", "flip_tta"})
     key |= {"options": resolve_options(part), "image_size": dataset.image_size}
     backbone = export_backbone(
         lambda: network or build_network(part, dataset.image_size, len(dataset.classes)), key, dataset, int8=part.int8

@@ -30,7 +30,7 @@ def build_network(candidate: Candidate, image_size: int, num_classes: int) -> ke
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     resized = _resize(image, candidate.input_size or image_size)
-    features = _average_with_mirrored(candidate, resized) if candidate.mirror else build_features(candidate, resized)
+    features = _average_with_mirrored(candidate, resized) if candidate.flip_tta else build_features(candidate, resized)
     # Dropping whole channels before averaging is dropping single features after it.
     features = keras.layers.SpatialDropout2D(candidate.dropout, name="dropout")(features)
     # In float32 whatever the precision of the rest: a probability near 1 has no more than two digits in 16 bits.

@@ -8,7 +8,7 @@ from components.common.recipe import Augment
 from serving.images import Pixels
 
 STILL = Augment(flip=False)
-EVERYTHING = Augment(rotate=20, crop=0.2, shift=0.1, brightness=0.2, contrast=0.2, saturation=0.2, hide=0.3)
+EVERYTHING = Augment(rotate=20, crop=0.2, shift=0.1, brightness=0.2, contrast=0.2, saturation=0.2, cutout=0.3)
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def test_each_operation_changes_pixels_within_range(images: Pixels, operation: s
     assert (variants != images).any(axis=(1, 2, 3)).mean() > 0.9
 
 
-@pytest.mark.parametrize(("hide", "side"), [(0.25, 6), (0.9, 22)])
-def test_a_square_about_a_random_pixel_is_hidden(images: Pixels, hide: float, side: int) -> None:
-    variants = vary(images, STILL.model_copy(update={"hide": hide}), draw(40, 5, 0))
+@pytest.mark.parametrize(("cutout", "side"), [(0.25, 6), (0.9, 22)])
+def test_a_square_about_a_random_pixel_is_hidden(images: Pixels, cutout: float, side: int) -> None:
+    variants = vary(images, STILL.model_copy(update={"cutout": cutout}), draw(40, 5, 0))
     hidden = (variants == 128).all(axis=3)
     np.testing.assert_array_equal(variants[~hidden], images[~hidden])
     rows, columns = hidden.any(axis=2).sum(axis=1), hidden.any(axis=1).sum(axis=1)

@@ -55,7 +55,7 @@ def test_halving_averages_four_pixels() -> None:
 
 def test_several_networks_may_be_mirrored_too() -> None:
     options = {"of": ["efficientnet_lite0", "vgg16"], "weights": "random"}
-    candidate = Candidate(name="c", architecture="concatenation", mode="fine_tune", options=options, mirror=True)
+    candidate = Candidate(name="c", architecture="concatenation", mode="fine_tune", options=options, flip_tta=True)
     photo = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
     one, other = np.asarray(build_network(candidate, 32, 2).predict_on_batch(np.concatenate([photo, photo[:, :, ::-1]])))
     np.testing.assert_allclose(one, other, atol=1e-5)
@@ -63,7 +63,7 @@ def test_several_networks_may_be_mirrored_too() -> None:
 
 def test_a_mirrored_network_answers_with_the_mean_over_both_sides(tmp_path: Path) -> None:
     plain = Candidate(name="c", architecture="fast_resnet", mode="scratch", options={"widths": [4, 8]})
-    one, both = (build_network(candidate, 32, 3) for candidate in (plain, plain.model_copy(update={"mirror": True})))
+    one, both = (build_network(candidate, 32, 3) for candidate in (plain, plain.model_copy(update={"flip_tta": True})))
     both.set_weights(one.get_weights())
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     ask = with_class_activation(one).predict_on_batch

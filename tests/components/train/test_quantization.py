@@ -24,10 +24,10 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
-    ("architecture", "mirror"), [("efficientnet_lite0", False), ("simple_cnn", False), ("fast_resnet", True), ("vgg16", False)]
+    ("architecture", "flip_tta"), [("efficientnet_lite0", False), ("simple_cnn", False), ("fast_resnet", True), ("vgg16", False)]
 )
-def test_scales_are_those_that_the_calibration_of_onnx_runtime_finds(architecture: str, mirror: bool, tmp_path: Path) -> None:
-    candidate = Candidate(name="c", architecture=architecture, mode="scratch", mirror=mirror)
+def test_scales_are_those_that_the_calibration_of_onnx_runtime_finds(architecture: str, flip_tta: bool, tmp_path: Path) -> None:
+    candidate = Candidate(name="c", architecture=architecture, mode="scratch", flip_tta=flip_tta)
     export_onnx(with_class_activation(build_network(candidate, 32, 2)), tmp_path / "exact.onnx", OUTPUTS)
     images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
     quantize(tmp_path / "exact.onnx", tmp_path / "ours.onnx", images)
