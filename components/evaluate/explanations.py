@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,11 @@ def _correlate(first: Map, second: Map) -> float:
 def _shuffle_weights(candidate: Path, folder: Path, seed: int) -> Predictor:
     """The same network with the values of each of its kernels in random order."""
     network = onnx.load(candidate / MODEL_FILE)
-    generator = np.random.default_rng(seed)
     for weights in network.graph.initializer:
         values = numpy_helper.to_array(weights)
         if values.dtype == np.float32 and values.ndim > 1:
+            # In what order the exporter writes the kernels, and how it names them, changes from one export to the next.
+            generator = np.random.default_rng([seed, zlib.crc32(values.tobytes())])
             weights.CopyFrom(numpy_helper.from_array(generator.permutation(values.ravel()).reshape(values.shape), weights.name))
     onnx.save(network, folder / MODEL_FILE)
     shutil.copy(candidate / CARD_FILE, folder)

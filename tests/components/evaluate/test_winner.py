@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from components.common.shards import Images
 from components.evaluate.answers import Answers
-from components.evaluate.explanations import check_explanations
+from components.evaluate.explanations import _shuffle_weights, check_explanations
 from components.evaluate.robustness import TREATMENTS, measure_robustness
 from components.evaluate.strangers import KINDS, draw_strangers, measure_strangers
 from serving.images import Pixels
-from serving.predictor import CARD_FILE, ModelCard, Predictor
+from serving.predictor import CARD_FILE, MODEL_FILE, ModelCard, Predictor
 from tests.conftest import write_mean_model
 
 SIZE = 48
@@ -87,3 +89,25 @@ def test_a_map_that_shows_what_counts_passes_the_mask_and_one_that_repeats_the_i
     assert found["randomised"]["rank_correlation"] == pytest.approx(1.0), "this model's map is the image, whatever its weights"
     nothing = check_explanations(folder, images, labels, np.arange(0), seed=0)
     assert nothing["masking"]["n"] == 0
+
+
+def test_the_shuffle_is_the_same_in_whatever_order_the_kernels_were_exported(tmp_path: Path) -> None:
+    folder = write_mean_model(tmp_path / "model", SIZE, 3.0)
+    network = onnx.load(folder / MODEL_FILE)
+    kernels = {name: np.random.default_rng(number).random((5, 4), np.float32) for number, name in enumerate("abc")}
+    network.graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in kernels.items())
+    found = []
+    for order in (1, -1):
+        initializers = list(network.graph.initializer)[::order]
+        del network.graph.initializer[:]
+        network.graph.initializer.extend(initializers)
+        onnx.save(network, folder / MODEL_FILE)
+        out = tmp_path / f"shuffled{order}"
+        out.mkdir()
+        _shuffle_weights(folder, out, seed=0)
+        shuffled = {weights.name: numpy_helper.to_array(weights) for weights in onnx.load(out / MODEL_FILE).graph.initializer}
+        found.append({name: shuffled[name] for name in kernels})
+    for name, values in kernels.items():
+        np.testing.assert_array_equal(found[0][name], found[1][name])
+        assert (found[0][name] != values).any()
+        np.testing.assert_array_equal(np.sort(found[0][name].ravel()), np.sort(values.ravel()))
