@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from components.common.candidate import Candidate, Mode, Strict
 from components.common.errors import PawflowError, list_known
+from components.common.validation import describe_validation_error
 from components.train.models.options import Concatenation, ConvBlocks, FastResnet, Pretrained, SimpleCnn
 from serving.images import Pixels
 
@@ -109,14 +110,8 @@ def resolve_options(candidate: Candidate) -> dict[str, Any]:
         # By way of JSON, as the recipe itself: there strict means that no value is converted.
         return model.model_validate_json(json.dumps({**implied, **candidate.options})).model_dump()
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = ".".join(map(str, problem["loc"]))
-        if not name:
-            raise PawflowError(f"candidate {candidate.name!r} has options that do not fit together: {problem['msg']}") from error
-        where = f"candidate {candidate.name!r} sets the option {name!r}"
-        if problem["type"] == "extra_forbidden":
-            raise PawflowError(f"{where}; {candidate.architecture} has {', '.join(model.model_fields)}") from error
-        raise PawflowError(f"{where} of {candidate.architecture} to {problem['input']!r}: {problem['msg']}") from error
+        wrong = describe_validation_error(error, model, "the options")
+        raise PawflowError(f"candidate {candidate.name!r} has options that do not fit {candidate.architecture}:\n{wrong}") from error
 
 
 def parts(candidate: Candidate) -> list[Candidate]:
