@@ -93,7 +93,9 @@ class Candidate(Strict):
     )
     jit_compile: bool = Field(default=False, description="compile the training step with XLA")
     monitor: Monitor = Field(default="val_loss", description="what decides on the best epoch and on stopping early")
-    patience: int = Field(default=4, ge=1, description="epochs without a better `monitor` before training stops")
+    patience: int = Field(
+        default=4, ge=1, description="epochs without a better `monitor` before training stops; all, where a falling rate is to come down"
+    )
     stop_at: Target | None = Field(default=None, description="ends training once reached")
 
     @property
