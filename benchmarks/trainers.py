@@ -63,7 +63,7 @@ def ours(workspace: str) -> Work:
     import mlflow  # noqa: F401
 
     from components.fuse import run as fuse
-    from components.train.train import FITS
+    from components.train.train import fit_candidate
 
     folder, recipe = Path(workspace), read_recipe(Path(workspace))
     (candidate,) = recipe.candidates
@@ -76,7 +76,7 @@ def ours(workspace: str) -> Work:
         fuse.run(recipe=f"{workspace}/{RECIPE}", raw=[folder / RAW], out=folder / DATASET)
         decoding = used() - started
         dataset = Dataset(folder / DATASET)
-        fitted = FITS[candidate.mode](dataset, views, recipe, candidate, None)
+        fitted = fit_candidate(dataset, views, recipe, candidate, None)
         cpu = used() - started
         correct = [
             np.argmax(fitted.network.predict_on_batch(batch.astype(np.float32)), axis=1) for batch in dataset.images("test").batches(_BATCH)

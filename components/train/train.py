@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
 from tensorboard.summary import Writer
 
-from components.common.candidate import OUT_OF_FOLD, Candidate, Mode
+from components.common.candidate import OUT_OF_FOLD, Candidate
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
 from components.common.files import CANDIDATE_FILE
@@ -35,8 +34,6 @@ from serving.predictor import CARD_FILE, INT8_FILE, MODEL_FILE, ModelCard
 #: Real images on which the ONNX file must agree with Keras.
 _NUM_PARITY_IMAGES = 64
 
-Fit = Callable[[Dataset, Path, Recipe, Candidate, Checkpoints | None], Fitted]
-
 
 def train(
     dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, folder: Path, checkpoints: Checkpoints | None = None
@@ -56,7 +53,7 @@ def train(
         StoppedError: A signal asked to stop.
     """
     keras.utils.set_random_seed(recipe.seed)
-    fitted = FITS[candidate.mode](dataset, views, recipe, candidate, checkpoints)
+    fitted = fit_candidate(dataset, views, recipe, candidate, checkpoints)
     network = fitted.network
     # The temperature, the thresholds and the comparison with ONNX are to be of what is served.
     forbid_tf32(candidate)
@@ -112,17 +109,16 @@ def _export(network: keras.Model, dataset: Dataset, candidate: Candidate, folder
     return metrics
 
 
-def _fit_frozen(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, checkpoints: Checkpoints | None) -> Fitted:
+def fit_candidate(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, checkpoints: Checkpoints | None) -> Fitted:
+    """The part of `train` that learns, in the candidate's mode; arguments and errors are those of `train`."""
+    if candidate.mode != "frozen":
+        return fit(dataset, recipe, candidate, checkpoints)
     cpu_started, started = time.process_time(), time.perf_counter()
     network = build_network(candidate, dataset.image_size, len(dataset.classes))
     params, history, cpu_seconds_before = fit_frozen(network, dataset, views, recipe, candidate)
     # So that it hardly matters which of two candidates with the same features came first.
     cpu_seconds = cpu_seconds_before + time.process_time() - cpu_started
     return Fitted(network, params, history, time.perf_counter() - started, cpu_seconds)
-
-
-def _fit_gradient(dataset: Dataset, views: Path, recipe: Recipe, candidate: Candidate, checkpoints: Checkpoints | None) -> Fitted:
-    return fit(dataset, recipe, candidate, checkpoints)
 
 
 def _write_curves(history: History, logs: Path) -> None:
@@ -135,10 +131,3 @@ def _write_curves(history: History, logs: Path) -> None:
                 for step, value in enumerate(values):
                     writer.add_scalar(name.removeprefix(prefix), value, step)
             writer.close()
-
-
-FITS: dict[Mode, Fit] = {
-    "frozen": _fit_frozen,
-    "fine_tune": _fit_gradient,
-    "scratch": _fit_gradient,
-}

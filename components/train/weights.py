@@ -161,11 +161,10 @@ def _is_in_mirror(published: Published) -> bool:
     if not mirror.startswith(_BUCKET) or _copy_of(url).is_file():
         return _in_mirror(published) is not None
     bucket, _, key = url.removeprefix(_BUCKET).partition("/")
-    found = False
     with _asking_bucket(url) as client:
         client.head_object(Bucket=bucket, Key=key)
-        found = True
-    return found
+        return True
+    return False
 
 
 @contextmanager

@@ -115,10 +115,14 @@ def test_a_held_command_that_ends_by_itself_says_how(hold: Hold) -> None:
     assert holder.wait(60) == 3
 
 
-def test_what_a_held_command_left_behind_is_told_at_once(hold: Hold) -> None:
-    child = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); print('up', flush=True); time.sleep(600)"
-    command = "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdout=subprocess.PIPE); "
-    holder, left = hold(command + "child.stdout.readline(); print(child.pid, flush=True); raise SystemExit(3)", child)
-    # Long before what does not listen is killed.
-    assert holder.wait(10) == 3
+def test_what_a_held_command_left_behind_is_told(hold: Hold, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    child = (
+        "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path(sys.argv[1]).touch(), sys.exit())); "
+        "print('up', flush=True); time.sleep(600)"
+    )
+    command = "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', *sys.argv[1:]], stdout=subprocess.PIPE); "
+    holder, left = hold(command + "child.stdout.readline(); print(child.pid, flush=True); raise SystemExit(3)", child, str(told))
+    assert holder.wait(60) == 3
     assert not is_alive(left)
+    assert told.exists(), "it was not killed unasked"

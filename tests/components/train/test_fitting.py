@@ -215,3 +215,15 @@ def test_a_signal_during_validation_costs_no_training(dataset: Dataset, recipe: 
     assert continued.history["val_loss"] == whole.history["val_loss"]
     for one, other in zip(continued.network.get_weights(), whole.network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_second_phase_does_not_repeat_what_the_first_drew(dataset: Dataset, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, begun = TrainingBatches.begin, []
+
+    def note_and_begin(batches: TrainingBatches, *, epoch: int, first: int) -> None:
+        begun.append(epoch)
+        begin(batches, epoch=epoch, first=first)
+
+    monkeypatch.setattr(TrainingBatches, "begin", note_and_begin)
+    fit(dataset, recipe, TUNED.model_copy(update={"head_epochs": 2, "epochs": 2}), None)
+    assert begun[-4:] == [0, 1, 2, 3]
