@@ -243,5 +243,5 @@ lock: | $(UV) ## Resolve all locks anew from pyproject.toml
 	@$(COMPILE) --group image-train-gpu -c requirements.lock --override $(LOCKS)/without-tensorflow-cpu.txt pyproject.toml -o $(LOCKS)/train-gpu.lock
 
 .PHONY: clean
-clean: ## Remove runs and the cache; keeps the environment and MLflow's data
-	rm -rf .pawflow
+clean: ## Remove runs and the cache; keeps the environment, MLflow's data and the photos that people flagged
+	@[ ! -d .pawflow ] || find .pawflow -mindepth 1 -maxdepth 1 ! -name flagged -exec rm -rf {} +

@@ -35,8 +35,8 @@ _PER_RUN_FILES = frozenset({_INDEX, _DELIVERING, "tracking.json"})
 _SOURCES = frozenset({".py", ".csv", ".html", ".css"})
 #: Libraries whose new version may change pixels or numbers.
 _LIBRARIES = (
-    *("numpy", "pillow", "opencv-python-headless", "scikit-learn", "keras", "tensorflow", "torch"),
-    *("onnx", "onnxruntime", "tf2onnx", "scipy", "cleanlab"),
+    *("numpy", "pillow", "opencv-python-headless", "scikit-learn", "scipy", "cleanlab"),
+    *("keras", "tensorflow", "tensorflow-cpu", "torch", "onnx", "onnxruntime", "tf2onnx"),
 )
 
 

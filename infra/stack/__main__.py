@@ -93,6 +93,9 @@ class Running:
 def _open(folder: Path, first_port: int, model: str) -> Stack:
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    # Its parts and this process ask each other directly, whatever proxy the environment names for the world outside.
+    spared = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1")))
+    os.environ |= {"no_proxy": spared, "NO_PROXY": spared}
     return Stack(folder, credentials.ensure(folder / "credentials.env"), first_port, model)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -140,6 +141,18 @@ def test_every_target_that_a_document_names_exists() -> None:
     for document in DOCUMENTS:
         for target in set(re.findall(r"`make ([a-z-]+)", (ROOT / document).read_text())):
             expand_make(f"make {target}")
+
+
+def test_make_clean_keeps_what_people_flagged(tmp_path: Path) -> None:
+    """As docs/operations.md promises to whoever has no space left."""
+    for part in ("flagged", "cache", ".unfinished"):
+        (tmp_path / ".pawflow" / part).mkdir(parents=True)
+        (tmp_path / ".pawflow" / part / "photo.jpg").touch()
+    for _ in range(2):
+        subprocess.run(["make", "--file", ROOT / "Makefile", "clean"], cwd=tmp_path, check=True)
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.jpg")] == [Path(".pawflow/flagged/photo.jpg")]
+    shutil.rmtree(tmp_path / ".pawflow")
+    subprocess.run(["make", "--file", ROOT / "Makefile", "clean"], cwd=tmp_path, check=True)
 
 
 def test_every_block_says_what_it_is() -> None:

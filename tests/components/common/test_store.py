@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import multiprocessing
 import os
 import time
@@ -35,6 +36,14 @@ def test_changed_code_is_not_served_old_results(monkeypatch: pytest.MonkeyPatch)
     entry, _ = produce("fuse", {}, write)
     monkeypatch.setattr(store, "code_digest", lambda *packages: "other code")
     assert produce("fuse", {}, write)[0] != entry
+
+
+@pytest.mark.parametrize("name", ["numpy", "opencv", "tensorflow", "onnxruntime"])
+def test_a_changed_library_is_not_served_old_results(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the distribution is called that brings it here: `tensorflow-cpu`, say."""
+    entry, installed = store.entry_key("fuse", {}), importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda other: installed(other) + "+new" * other.startswith(name))
+    assert store.entry_key("fuse", {}) != entry
 
 
 def test_a_failure_leaves_nothing_behind() -> None:

@@ -32,8 +32,14 @@ def save_keras(evaluated: Evaluated, image_size: int, bias: float) -> None:
     network.save(evaluated.candidate / "model.keras")
 
 
-def test_a_model_is_started_certified_and_only_then_an_alias_points_to_it(dataset: Dataset, one_candidate: Recipe, tmp_path: Path) -> None:
-    """With an 8-bit network whose probabilities differ from those of float32, so that the endpoint shows which one it serves."""
+def test_a_model_is_started_certified_and_only_then_an_alias_points_to_it(
+    dataset: Dataset, one_candidate: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deserted_address: str
+) -> None:
+    """With an 8-bit network whose probabilities differ from those of float32, so that the endpoint shows which one it serves.
+
+    And with a proxy for the world outside, by which nobody could reach it.
+    """
+    monkeypatch.setenv("HTTP_PROXY", deserted_address)
     evaluated = evaluate_model(tmp_path / "run", dataset, 2.0)
     save_keras(evaluated, dataset.image_size, 2.0)
     add_int8(evaluated.candidate, dataset, 2.5)
