@@ -20,7 +20,8 @@ TELLING_LEVELS = frozenset({"strong", "severe"})
 def find_clean(dataset: Dataset, split: str) -> frozenset[str]:
     """Ids of the images of a split that count; all of them where the audit found nothing.
 
-    Elsewhere an image counts if its source holds every class and the files of that source, asked by themselves, do not tell it either.
+    Elsewhere an image counts if its source holds every class and the files of that source, asked by themselves, do not tell it either. Of
+    several sources, one that could not be asked does not count.
     """
     rows, audit = dataset.rows(split), read_audit(dataset)
     if audit["level"] in HARMLESS_LEVELS:
@@ -38,4 +39,4 @@ def read_audit(dataset: Dataset) -> dict[str, Any]:
 
 def _tells(audit: dict[str, Any], source: str, *, alone: bool) -> bool:
     probe = audit["probes"].get("class_from_file" if alone else f"class_from_file.{source}")
-    return probe is not None and float(probe["auc"]) >= TELLING
+    return not alone if probe is None else float(probe["auc"]) >= TELLING

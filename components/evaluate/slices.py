@@ -104,7 +104,7 @@ def _choose_kind(images: pd.DataFrame, *, files_tell: bool) -> Headline:
     for columns, words, caveat in (
         (sources[0] | backbones[0], f"{sources[1]}, and {backbones[1]}", ""),
         (sources[0], sources[1], "pretrained networks have probably seen these images, so the figure may be too good"),
-        (backbones[0], backbones[1], "no source holds every class, so the figure may be about sources and not about classes"),
+        (backbones[0], backbones[1], "no source holds enough of every class, so the figure may be about sources and not about classes"),
     ):
         headline = Headline(columns, words, caveat)
         if images.loc[headline.select(images), "label"].nunique() == images["label"].nunique():

@@ -62,6 +62,8 @@ _ADVICE_BYTES = (
     "of the files of the classes only the number of bytes differs; busy pictures have more of these, so what they show may be the reason: "
     f"if it is, {_WAY_OUT}"
 )
+#: Fewest images of each class that are asked about; of fewer, a source among others does not hold the class.
+FEWEST_IMAGES = 25
 #: What of a file tells the class: probe -> its words, and the columns of `describe_files` that it sees. Asked where all together tell it.
 _PARTS = {
     "class_from_size": ("width and height", ("width", "height", "aspect")),
@@ -72,7 +74,6 @@ _PARTS = {
 _NUM_FOLDS = 5
 _MOST_IMAGES = 20_000
 _NUM_STATISTICS = 14
-_FEWEST_IMAGES = 5 * _NUM_FOLDS
 _IMAGES_PER_LOT = 64
 
 #: Rows to learn from and rows to judge on.
@@ -94,7 +95,7 @@ def audit(dataset: Dataset, seed: int) -> dict[str, object]:
     probes: dict[str, dict[str, object]] = {}
     for name, chosen, target in _list_questions(rows):
         numbers, classes = pd.factorize(rows.loc[chosen, target], sort=True)
-        if len(classes) > 1 and np.bincount(numbers).min() >= _FEWEST_IMAGES:
+        if len(classes) > 1 and np.bincount(numbers).min() >= FEWEST_IMAGES:
             folds = _fold(numbers, rows.loc[chosen, "group"], seed)
             # Where few groups hold all images of a class, those who are to learn it may never see it.
             if any(len(np.unique(numbers[train])) < len(classes) for train, _ in folds):
@@ -133,7 +134,7 @@ def state_finding(probes: dict[str, dict[str, object]], num_sources: int) -> tup
     """How bad it is, in a word and in a sentence."""
     asked = probes.get("class_from_file")
     if asked is None:
-        return "unknown", f"too few images to ask whether files tell the class (at least {_FEWEST_IMAGES} of each class are needed)"
+        return "unknown", f"too few images to ask whether files tell the class (at least {FEWEST_IMAGES} of each class are needed)"
     value = float(str(asked["auc"]))
     level = next(name for least, name in LEVELS if value >= least)
     within = {
@@ -151,10 +152,14 @@ def state_finding(probes: dict[str, dict[str, object]], num_sources: int) -> tup
 
 
 def find_unconfounded(manifest: pd.DataFrame, classes: list[str]) -> pd.Series:
-    """Which images are placed and from sources that hold every class, so that the source tells nothing: boolean, aligned."""
+    """Which images are placed and from sources that hold every class, so that the source tells nothing: boolean, aligned.
+
+    One of several sources holds a class from `FEWEST_IMAGES` images of it on: a few odd photos among the dogs are no second class.
+    """
     placed = manifest["split"].notna()
-    labels = manifest[placed].groupby("source")["label"].nunique()
-    return placed & manifest["source"].isin(labels.index[labels == len(classes)])
+    counts = pd.crosstab(manifest.loc[placed, "source"], manifest.loc[placed, "label"]).reindex(columns=classes, fill_value=0)
+    fewest = FEWEST_IMAGES if len(counts) > 1 else 1
+    return placed & manifest["source"].isin(counts.index[(counts >= fewest).all(axis=1)])
 
 
 def describe_encoding(photo: Photo) -> dict[str, object]:

@@ -19,7 +19,7 @@ import pandas as pd
 from components.common.dataset import Dataset, find_evidence
 from components.common.errors import PawflowError
 from components.common.recipe import Split
-from components.fuse.audit import METADATA
+from components.fuse.audit import FEWEST_IMAGES, METADATA
 from components.fuse.evidence import NEAR_DUPLICATES, PLACEMENT
 from components.fuse.hashing import read_hashes
 from components.fuse.near_duplicates import LARGEST_DIFFERENCE, RADIUS
@@ -213,9 +213,10 @@ def _list_conflicts(report: Facts, image: Facts) -> list[Facts]:
 def _explain_slice(report: Facts, image: Facts) -> Facts:
     if image["split"] is None:
         return {"value": False, "why": "it is in no split"}
-    held = ", ".join(label for label, count in report["audit"]["images"][image["source"]].items() if count)
-    told = "every class, so it does not give the class away" if image["unconfounded"] else f"only {held}, so it gives the class away"
-    return {"value": image["unconfounded"], "why": f"its source holds {told}"}
+    if image["unconfounded"]:
+        return {"value": True, "why": "its source holds every class, so it does not give the class away"}
+    lacking = ", ".join(label for label, count in report["audit"]["images"][image["source"]].items() if count < FEWEST_IMAGES)
+    return {"value": False, "why": f"its source holds fewer than {FEWEST_IMAGES} images of {lacking}, so it gives the class away"}
 
 
 def _state_distance(pair: Facts) -> str:

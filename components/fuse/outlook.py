@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from components.common.confounding import TELLING_LEVELS, find_clean, read_audit
+from components.common.confounding import HARMLESS_LEVELS, find_clean, read_audit
 from components.common.dataset import Dataset
 from components.common.recipe import Recipe
 
@@ -16,7 +16,7 @@ def foresee_gate(dataset: Dataset, recipe: Recipe) -> str:
     """A warning where the test images are too few for the recipe's gate, with the remedy; empty where they suffice."""
     gate, num_images = recipe.gate, len(dataset.rows("test"))
     judged = num_images
-    refused = gate.confounding == "refuse" and read_audit(dataset)["level"] in TELLING_LEVELS
+    refused = gate.confounding == "refuse" and read_audit(dataset)["level"] not in HARMLESS_LEVELS
     if refused:
         judged = len(find_clean(dataset, "test"))
     if judged >= gate.min_images:

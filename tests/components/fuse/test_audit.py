@@ -146,6 +146,14 @@ def test_the_unconfounded_slice_is_of_sources_with_every_class(dataset: Dataset)
     assert not find_unconfounded(manifest, ["cat", "dog", "horse"]).any()
 
 
+@pytest.mark.parametrize(("num_odd", "others", "holds"), [(1, 300, False), (24, 300, False), (25, 300, True), (1, 0, True)])
+def test_a_few_odd_photos_are_no_second_class_where_there_are_other_sources(num_odd: int, others: int, holds: bool) -> None:
+    """A source of dogs, some of which a decision calls cats, alone or beside one of cats and dogs."""
+    labels = ["cat"] * num_odd + ["dog"] * (1000 - num_odd) + ["cat", "dog"] * (others // 2)
+    manifest = pd.DataFrame({"source": ["dogs"] * 1000 + ["both"] * others, "label": labels, "split": "train"})
+    assert (find_unconfounded(manifest, ["cat", "dog"]) == ((manifest["source"] == "both") | holds)).all()
+
+
 def test_sources_can_be_balanced(archives: list[Archive], dataset: Dataset, tmp_path: Path) -> None:
     fuse(archives, parse_recipe(RECIPE, overrides=("balance=sources",)), tmp_path)
     train, before = Dataset(tmp_path).rows("train"), dataset.rows("train")

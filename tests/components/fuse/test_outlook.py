@@ -20,10 +20,12 @@ def test_too_few_test_images_for_the_gate_are_foreseen(dataset: Dataset, recipe:
     assert foresee_gate(dataset, wanting(recipe, 10 * found)).endswith("replaced: more images")
 
 
-@pytest.mark.parametrize(("within", "num_clean"), [(0.55, "some"), (0.95, "none")])
-def test_only_clean_images_count_where_files_tell_the_class(dataset: Dataset, recipe: Recipe, within: float, num_clean: str) -> None:
+@pytest.mark.parametrize(("level", "within", "num_clean"), [("severe", 0.55, "some"), ("severe", 0.95, "none"), ("unknown", 0.55, "some")])
+def test_only_clean_images_count_where_files_may_tell_the_class(
+    dataset: Dataset, recipe: Recipe, level: str, within: float, num_clean: str
+) -> None:
     told = Dataset(dataset.folder)
-    told.report["audit"] = {"level": "severe", "probes": {"class_from_file.dogs-vs-cats": {"auc": within}}}
+    told.report["audit"] = {"level": level, "probes": {"class_from_file.dogs-vs-cats": {"auc": within}}}
     rows = told.rows("test")
     clean = (rows["source"] == "dogs-vs-cats").sum() if num_clean == "some" else 0
     rule = wanting(recipe, clean + 1)

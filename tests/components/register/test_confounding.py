@@ -53,6 +53,13 @@ def test_a_source_whose_files_tell_the_class_by_themselves_does_not_count(datase
     assert find_clean(told, "test") == frozenset()
 
 
+def test_a_source_that_could_not_be_asked_counts_only_where_it_is_alone(dataset: Dataset, tmp_path: Path) -> None:
+    told = audited(dataset, tmp_path / "told", "unknown")
+    assert find_clean(told, "test") == frozenset()
+    told.manifest.loc[told.manifest["source"] != "dogs-vs-cats", "split"] = None
+    assert find_clean(told, "test") == frozenset(told.rows("test")["id"])
+
+
 def test_a_gap_of_few_images_does_not_hide_one_that_is_shown(dataset: Dataset) -> None:
     """Cats: 6 of 6 where the source tells, 3 of 4 elsewhere. Dogs: 400 of 400 and 160 of 200."""
     kinds = [("cat", False, 6, 6), ("cat", True, 3, 4), ("dog", False, 400, 400), ("dog", True, 160, 200)]
