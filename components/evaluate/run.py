@@ -37,6 +37,8 @@ def run(*, recipe: RecipeOption, dataset: DatasetOption, candidates: CandidatesO
             "failed": found.failed,
             "seed": experiment.seed,
             "select": experiment.select,
+            # They say which photos pretrained networks have seen.
+            "layouts": {source.name: source.layout for source in experiment.sources.archives},
         },
         work=lambda folder: evaluate(fused, found.trained, experiment, folder, found.failed),
         out=out,

@@ -52,7 +52,7 @@ def run(*, recipe: RecipeOption, raw: RawOption, out: OutOption, job: JobOption 
             "previous": hash_file(find_manifest(previous)) if previous else None,
             "decisions": [decision.model_dump() for decision in read_decisions(decisions)] if decisions else None,
             "sources": [source.model_dump(mode="json", include={"name", "layout", "labels"}) for source in sources.values()],
-            "limit": experiment.sources.limit,
+            "limits": experiment.sources.model_dump(include={"limit", "fewest_per_class"}),
             "recipe": experiment.model_dump(mode="json", include={"name", "seed", "image_size", "resize", "split", "balance"}),
         },
         work=lambda folder: fuse(archives, experiment, folder),

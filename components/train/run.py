@@ -51,7 +51,7 @@ def run(
     inputs = {
         "dataset": artifact_digest(dataset),
         # Of the two ways to vary images, the one that the candidate has.
-        "views": artifact_digest(views) if chosen.reads_views else None,
+        "views": (artifact_digest(views), experiment.augment.views) if chosen.reads_views else None,
         "augment": experiment.augment.model_dump(exclude={"views"}) if chosen.augment and not chosen.reads_views else None,
         "candidate": chosen.model_dump(mode="json"),
         "seed": experiment.seed,
