@@ -114,6 +114,12 @@ class _Tar(Archive):
             _add(member.name, member, self._members, self.name)
         self.sizes = {name: member.size for name, member in self._members.items()}
         _check_sizes(self)
+        # `tarfile` takes a damaged header for the end of the archive, and stops before the checksum of a compressed stream.
+        bounded.seek(self._tar.offset)
+        if any(bounded.read(tarfile.BLOCKSIZE)):
+            raise tarfile.ReadError(f"no header at byte {self._tar.offset:,}")
+        while bounded.read(_CHUNK):
+            pass
 
     def open(self, name: str) -> IO[bytes]:
         stream = self._tar.extractfile(self._members[name])

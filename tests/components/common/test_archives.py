@@ -245,10 +245,11 @@ def test_a_full_disk_is_not_blamed_on_the_archive(tmp_path: Path, monkeypatch: p
         pass
 
 
-def damaged_archives() -> Iterator[bytes]:
-    files = {f"cat/{number}.jpg": random.Random(number).randbytes(200) for number in range(5)}
-    members = [(tar_member(name, size=len(data)), data) for name, data in files.items()]
-    wholes = [zipped(files), zipped(files, zipfile.ZIP_DEFLATED), *(tarred(*members, mode=mode) for mode in ("w", "w:gz", "w:bz2", "w:xz"))]
+FILES = {f"cat/{number}.jpg": random.Random(number).randbytes(200) for number in range(5)}
+MEMBERS = [(tar_member(name, size=len(data)), data) for name, data in FILES.items()]
+
+
+def damaged(*wholes: bytes) -> Iterator[bytes]:
     chance = random.Random(0)
     for whole in wholes:
         for _ in range(60):
@@ -259,11 +260,39 @@ def damaged_archives() -> Iterator[bytes]:
             yield bytes(data)
 
 
-def test_damage_of_any_kind_is_reported_in_words(tmp_path: Path) -> None:
+def test_damage_of_any_kind_is_reported_in_words_or_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "photos.zip"
-    for data in damaged_archives():
+    compressed = (tarred(*MEMBERS, mode=mode) for mode in ("w:gz", "w:bz2", "w:xz"))
+    for data in damaged(zipped(FILES), zipped(FILES, zipfile.ZIP_DEFLATED), *compressed):
         path.write_bytes(data)
         with contextlib.suppress(PawflowError):
+            verify_archive(path)
+            with open_archive(path) as archive:
+                assert {name: read_file(archive, name) for name in archive.sizes} == FILES
+
+
+def test_damage_to_a_plain_tar_file_is_reported_in_words_where_it_shows(tmp_path: Path) -> None:
+    """It has checksums of its headers alone."""
+    path = tmp_path / "photos.tar"
+    for data in damaged(tarred(*MEMBERS)):
+        path.write_bytes(data)
+        with contextlib.suppress(PawflowError):
+            verify_archive(path)
+    whole = bytearray(tarred(*MEMBERS))
+    whole[whole.index(b"cat/2.jpg")] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(PawflowError, match="is not a readable zip or tar archive .no header at byte 2,048.; fetch it again"):
+        verify_archive(path)
+
+
+def test_a_compressed_tar_file_is_read_to_its_checksum(tmp_path: Path) -> None:
+    """One bit of a photo that is stored as it is, and an end that is missing."""
+    path, whole = tmp_path / "photos.tar.gz", gzip.compress(tarred(*MEMBERS), 0)
+    flipped = bytearray(whole)
+    flipped[whole.index(FILES["cat/2.jpg"])] ^= 1
+    for data, reason in ((bytes(flipped), "CRC check failed"), (whole[:-8], "ended before the end-of-stream marker")):
+        path.write_bytes(data)
+        with pytest.raises(PawflowError, match=reason):
             verify_archive(path)
 
 
