@@ -1,8 +1,9 @@
 """What fuse knew when it decided, kept for people who ask why.
 
-In: the manifest while fusion goes on. Out: three small files of the dataset folder that only pages and people read.
-`near_duplicates.parquet` has a row for each pair that shows one picture, `placement.parquet` the key by which each image was placed, before
-groups were joined, and `exhibits.zip` thumbnails of a few images that are not in any shard.
+In: the manifest while fusion goes on. Out: three small files of the dataset folder, for pages and people. `near_duplicates.parquet` has a
+row for each pair that shows one picture, `placement.parquet` the key by which each image was placed, before groups were joined, and
+`exhibits.zip` thumbnails of a few images that are not in any shard. No later step reads them, but a later fusion that is to keep the split
+reads the keys.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from scipy.sparse.csgraph import connected_components
 from components.common.dataset import MANIFEST
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
+from components.fuse.evidence import PLACEMENT
 from components.fuse.near_duplicates import Rows
 from components.fuse.splitting import choose_split
 
@@ -38,7 +39,7 @@ class Placement:
 
     Attributes:
         recipe: Shares and seed.
-        splits: Bytes (sha256) or breed -> split, of everything that the earlier dataset placed.
+        splits: Bytes (sha256), breed or declared group -> split, of everything that the earlier dataset placed.
         ids: Images that it placed.
     """
 
@@ -70,14 +71,27 @@ def find_manifest(previous: Path) -> Path:
     return path
 
 
+def find_memory(previous: Path) -> list[Path]:
+    """What tells where an earlier dataset has its images: the manifest and, if they are beside it, the keys by which it placed them.
+
+    Raises:
+        PawflowError: There is no manifest.
+    """
+    manifest = find_manifest(previous)
+    keys = manifest.with_name(PLACEMENT)
+    return [manifest, keys] if keys.is_file() else [manifest]
+
+
 def read_placement(recipe: Recipe) -> Placement:
     """The rule for a recipe, with the memory of `sources.previous` if it names one."""
     if recipe.sources.previous is None:
         return Placement(recipe)
-    columns = ["id", "sha256", "breed", "split"]
-    placed = pd.read_parquet(find_manifest(recipe.sources.previous), columns=columns).dropna(subset=["split"])
-    named = placed.dropna(subset=["breed"])
-    splits = dict(zip(named["breed"], named["split"], strict=True)) | dict(zip(placed["sha256"], placed["split"], strict=True))
+    manifest, *keys = find_memory(recipe.sources.previous)
+    placed = pd.read_parquet(manifest, columns=["id", "sha256", "breed", "group", "split"]).dropna(subset=["split"])
+    # A manifest by itself knows all breeds, but of the declared groups only those that a whole group is named after.
+    known = placed["id"].map(pd.read_parquet(keys[0]).set_index("id")["key"]) if keys else placed["breed"].fillna(placed["group"])
+    named = placed.assign(key=known).dropna(subset=["key"])
+    splits = dict(zip(named["key"], named["split"], strict=True)) | dict(zip(placed["sha256"], placed["split"], strict=True))
     return Placement(recipe, splits, frozenset(placed["id"]))
 
 

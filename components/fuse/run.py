@@ -14,7 +14,7 @@ from components.common.step import execute
 from components.common.store import Record, find_outputs, hash_file
 from components.fuse.decisions import read_decisions
 from components.fuse.fuse import Archive, fuse
-from components.fuse.grouping import find_manifest
+from components.fuse.grouping import find_memory
 from components.fuse.outlook import foresee_gate
 
 
@@ -49,7 +49,7 @@ def run(*, recipe: RecipeOption, raw: RawOption, out: OutOption, job: JobOption 
         inputs={
             "archives": [archive.details["sha256"] for archive in archives],
             "generated": [archive.details["generated"] for archive in archives],
-            "previous": hash_file(find_manifest(previous)) if previous else None,
+            "previous": [hash_file(file) for file in find_memory(previous)] if previous else None,
             "decisions": [decision.model_dump() for decision in read_decisions(decisions)] if decisions else None,
             "sources": [source.model_dump(mode="json", include={"name", "layout", "labels"}) for source in sources.values()],
             "limits": experiment.sources.model_dump(include={"limit", "fewest_per_class"}),

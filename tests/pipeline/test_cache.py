@@ -13,6 +13,7 @@ from components.common.dataset import Dataset
 from components.common.recipe import Recipe, parse_recipe
 from components.common.store import hash_values
 from components.evaluate.run import run as evaluate
+from components.fuse.evidence import PLACEMENT
 from components.fuse.run import run as fuse
 from components.train.run import run as train
 from tests.conftest import RECIPE, deliver
@@ -75,6 +76,12 @@ UNREAD = {
 @pytest.mark.parametrize("step", READ)
 def test_a_field_is_in_the_key_of_a_step_that_reads_it(step: str, key_of: KeyOf) -> None:
     assert [field for field in READ[step] if key_of(step, field) == key_of(step, "model=tiny")] == []
+
+
+def test_the_keys_of_an_earlier_dataset_are_in_the_key(key_of: KeyOf, tmp_path: Path) -> None:
+    before = key_of("fuse", "sources.previous=dataset")
+    (tmp_path / "dataset" / PLACEMENT).unlink()
+    assert key_of("fuse", "sources.previous=dataset") != before
 
 
 @pytest.mark.parametrize("step", UNREAD)

@@ -1,6 +1,7 @@
 """A table beside the images: a CSV file with the columns `path,label`, and `group` if some images must stay together.
 
-Paths are relative to the table. A row without a label, and a file without a row, are unlabelled; a row without a file is missing.
+Paths are relative to the table. A row without a label, and a file without a row, are unlabelled; a row without a file is missing. Groups of
+one name are one group, whatever their sources: new photos of a patient may come as a further source.
 """
 
 from __future__ import annotations

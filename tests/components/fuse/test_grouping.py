@@ -9,7 +9,8 @@ import pytest
 
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
-from components.common.recipe import Recipe, parse_recipe
+from components.common.recipe import Recipe, Source, parse_recipe
+from components.fuse.evidence import PLACEMENT
 from components.fuse.fuse import Archive, fuse
 from components.fuse.splitting import choose_split
 from tests.components.fuse.drawing import encode, scene, vary, write_dog_breeds, write_dogs_vs_cats
@@ -120,6 +121,32 @@ def sha_of(archive: Archive, name: str) -> str:
 
     with zipfile.ZipFile(archive.path) as outer, zipfile.ZipFile(io.BytesIO(outer.read("train.zip"))) as inner:
         return hashlib.sha256(inner.read(name)).hexdigest()
+
+
+def write_groups(path: Path, *numbers: int) -> Archive:
+    """A source with a table, in which four photos that follow one another are a group, and so are the same ones `NUM_OLD` further on."""
+    rows = {number: f"{number}.jpg,{'cat' if number % 2 else 'dog'},group {number % NUM_OLD // 4}" for number in numbers}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("labels.csv", "\n".join(["path,label,group", *rows.values()]))
+        for number in numbers:
+            archive.writestr(f"{number}.jpg", encode(scene(number)))
+    return Archive(Source(name=path.stem, provider="local", layout="csv"), path, {"origin": "test", "generated": False})
+
+
+@pytest.mark.parametrize("previous", ["", "manifest.parquet"])
+def test_new_photos_of_a_declared_group_follow_it_from_any_source(previous: str, tmp_path: Path, recipe: Recipe) -> None:
+    first = write_groups(tmp_path / "first.zip", *range(120))
+    before = fused(tmp_path / "old", [first], recipe)
+    second = write_groups(tmp_path / "second.zip", *range(NUM_OLD, NUM_OLD + 120, 4))
+    memory = tmp_path / "old"
+    if previous:
+        (memory / PLACEMENT).unlink()
+    manifest = fused(tmp_path / "new", [first, second], follow(memory / previous, "seed=9"))
+    added = manifest[manifest["source"] == "second"]
+    assert (added["status"] == "used").all()
+    splits = before.groupby("group")["split"].first()
+    assert added["split"].tolist() == added["group"].map(splits).tolist()
+    assert added["split"].tolist() != [choose_split(group, recipe.split, 9) for group in added["group"]]
 
 
 def test_a_missing_earlier_dataset_is_named(tmp_path: Path) -> None:
