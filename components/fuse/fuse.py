@@ -37,6 +37,7 @@ __all__ = ["Archive", "fuse"]
 
 #: Named while a run goes on; the report has all.
 _MOST_CLASSES = 12
+_SHEET_NAME_BYTES = 200
 
 
 def fuse(archives: list[Archive], recipe: Recipe, folder: Path) -> Record:
@@ -175,12 +176,14 @@ def _draw_contact_sheets(manifest: pd.DataFrame, folder: Path, generated: bool) 
     """One sheet of examples for each source and class."""
     (folder / "contact_sheets").mkdir()
     placed = manifest[manifest["split"].notna()]
-    for (source, label), rows in placed.groupby(["source", "label"]):
+    for number, ((source, label), rows) in enumerate(placed.groupby(["source", "label"]), start=1):
         chosen = rows.sort_values("sha256").head(24)
         images = [np.load(folder / shard, mmap_mode="r")[row] for shard, row in zip(chosen["shard"], chosen["row"], strict=True)]
         captions = [f"{Path(path).stem[:18]}\n{split}" for path, split in zip(chosen["path"], chosen["split"], strict=True)]
         title = f"{source}: {label}, {len(rows)} images{' (generated)' if generated else ''}"
-        save_contact_sheet(images, captions, folder / "contact_sheets" / f"{source}-{label}.png", title=title)
+        # The number tells `a-b` of `c` from `a` of `b-c`; a file's name has 255 bytes, and a letter of a class may take four.
+        name = f"{number:03d}-{source}-{label}".encode()[:_SHEET_NAME_BYTES].decode(errors="ignore")
+        save_contact_sheet(images, captions, folder / "contact_sheets" / f"{name}.png", title=title)
     return ["contact_sheets", REPORT, PROOF]
 
 

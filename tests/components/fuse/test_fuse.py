@@ -120,6 +120,20 @@ def test_labels_can_be_renamed_and_left_out(tmp_path: Path, recipe: Recipe) -> N
         fuse([renamed], recipe, tmp_path / "out")
 
 
+def test_every_source_and_class_has_a_contact_sheet_whatever_their_names(tmp_path: Path, recipe: Recipe) -> None:
+    """The first is the class c of a-b, the second the class b-c of a; the others have the longest name that a class may have."""
+    archives, longest = [], "\N{CAT FACE}" * 100
+    for number, (name, cat) in enumerate([("a-b", "c"), ("a", "b-c")]):
+        files = {f"{label}.{n}.jpg": photo(1000 * number + 2 * n + (label == "dog")) for n in range(60) for label in ("cat", "dog")}
+        archive = write_dogs_vs_cats(tmp_path / f"{name}.zip", files)
+        source = archive.source.model_copy(update={"name": name, "labels": {"cat": cat, "dog": longest}})
+        archives.append(Archive(source, archive.path, archive.details))
+    (tmp_path / "out").mkdir()
+    fuse(archives, recipe, tmp_path / "out")
+    sheets = sorted(path.stem for path in (tmp_path / "out" / "contact_sheets").iterdir())
+    assert sheets == ["001-a-b-c", f"002-a-{longest[:48]}", "003-a-b-c", f"004-a-b-{longest[:48]}"]
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
