@@ -1,8 +1,9 @@
 """Connections that cannot be held for nothing: uvicorn's HTTP protocol, with a limit on how long and how many may wait for their caller.
 
-Uvicorn waits without end for the rest of a request's head, and a byte now and then keeps a connection for ever. Here a connection that
-owes us a request has so many seconds for it, however it drips; and when there are too many connections, the one that has owed for the
-longest goes, so that those who ask in earnest get in. Reading a body in time is the application's part (`bodies.py`).
+Uvicorn waits without end for the rest of a request's head, and a byte now and then keeps a connection for ever; so does who asks on and
+never reads the answers. Here a connection whose caller is to send a request has so many seconds for it, however it drips, and one whose
+caller is to take answers has as many for each part of them; and when there are too many connections, the one that has waited for its
+caller the longest goes, so that those who ask in earnest get in. Reading a body in time is the application's part (`bodies.py`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ class BoundedProtocol(H11Protocol):
     """One connection; `server_options` makes a class of these for each server.
 
     Attributes:
-        head_seconds: Time that a caller has for the head of a request, and for taking the answer to the one before.
+        head_seconds: Time that a caller has for the head of a request, and for taking any of the answers that are here already.
         max_connections: Connections at a time.
-        owing: Those whose caller is to send something, the longest first.
+        owing: Those whose caller is to send or to take something, the longest first.
     """
 
     head_seconds: float
@@ -36,7 +37,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
-        self._expect_request()
+        self._wait_for_caller()
         while len(self.owing) and len(self.connections) > self.max_connections:
             next(iter(self.owing)).drop()
 
@@ -48,8 +49,18 @@ class BoundedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """The answer is on its way: the next request may come, of which a part may be here already."""
-        self._expect_request()
+        self._wait_for_caller()
         super().on_response_complete()
+        self._note_progress()
+
+    def pause_writing(self) -> None:
+        """Answers lie here that the caller does not take; until it does, no other begins."""
+        super().pause_writing()
+        self._wait_for_caller()
+
+    def resume_writing(self) -> None:
+        """Most of them are taken, and the next may go."""
+        super().resume_writing()
         self._note_progress()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -72,7 +83,7 @@ class BoundedProtocol(H11Protocol):
             self.cycle.message_event.set()
         # Closing now would reset the connection under a caller that is still sending, and our answer would be lost with it.
         self._refused = True
-        self._expect_request()
+        self._wait_for_caller()
         self.transport.write_eof()
 
     def drop(self) -> None:
@@ -82,14 +93,22 @@ class BoundedProtocol(H11Protocol):
         self.connections.discard(self)
         self.transport.abort()
 
-    def _expect_request(self) -> None:
+    def _wait_for_caller(self) -> None:
         self._forget()
-        if not self.transport.is_closing() or self.transport.get_write_buffer_size():
+        untaken = self.transport.get_write_buffer_size()
+        if untaken or not self.transport.is_closing():
             self.owing[self] = None
-            self._deadline = self.loop.call_later(self.head_seconds, self.drop)
+            self._deadline = self.loop.call_later(self.head_seconds, self._end_wait, untaken)
+
+    def _end_wait(self, untaken: int) -> None:
+        if self.transport.get_write_buffer_size() < untaken:
+            # A slow line, it may be: as long again for the rest.
+            self._wait_for_caller()
+        else:
+            self.drop()
 
     def _note_progress(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
+        if self.flow.write_paused or self.cycle is None or self.cycle.response_complete:
             return
         if self._deadline is not None:
             self._deadline.cancel()

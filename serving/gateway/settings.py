@@ -16,8 +16,8 @@ class Settings:
         max_body: Bytes of one request.
         max_buffered: Bytes of all requests that are held at once, so that memory is bounded whatever comes.
         max_photos: Photos in one request.
-        max_connections: Connections at a time; beyond them, those go that have been idle or incomplete for the longest.
-        head_seconds: Time that a connection may take to send the head of its next request.
+        max_connections: Connections at a time; beyond them, those go that have been idle, incomplete or unread for the longest.
+        head_seconds: Time that a connection may take to send the head of its next request, or to take a part of its answers.
         read_seconds: Time that a request may take to arrive.
         answer_seconds: Time that one photo may take, waiting included.
         poll_seconds: Time between looks at the registry.

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
+from typing import Any
 
 import pytest
+import requests
+import uvicorn
+from uvicorn.server import ServerState
 
+from serving.gateway.connections import server_options
+from serving.gateway.settings import Settings
 from serving.gateway.sources import FolderSource
+from tests.processes import wait_until
 from tests.serving.gateway.conftest import StartGateway
 from tests.serving.http import Client, draw
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
+#: Their answers, 13 MB, fit into no buffers on the way.
+MANY_REQUESTS = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 600
 
 
 def connect(client: Client) -> socket.socket:
@@ -43,6 +53,14 @@ def drip(connection: socket.socket, seconds: float) -> bool:
     return False
 
 
+def has_room(client: Client) -> bool:
+    """Whether one more connection gets its answer."""
+    try:
+        return requests.get(f"{client.address}/healthz", timeout=60).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -52,8 +70,16 @@ def drip(connection: socket.socket, seconds: float) -> bool:
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /",
         # The answer comes at once, the body that was announced never.
         b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n",
+        MANY_REQUESTS,
     ],
-    ids=["nothing", "half a line", "half a header", "half a second request", "a body that nobody reads"],
+    ids=[
+        "nothing",
+        "half a line",
+        "half a header",
+        "half a second request",
+        "a body that nobody reads",
+        "answers that nobody takes",
+    ],
 )
 def test_a_connection_cannot_be_held_by_dripping(start_gateway: StartGateway, two_models: FolderSource, start: bytes) -> None:
     client = start_gateway(two_models, head_seconds=0.4)
@@ -90,6 +116,55 @@ def test_those_who_hold_connections_make_room_for_those_who_ask(start_gateway: S
     assert read_all(idle[0]) == b""
     for connection in idle + uploading:
         connection.close()
+
+
+def test_those_who_never_read_make_room_too(start_gateway: StartGateway, two_models: FolderSource) -> None:
+    client = start_gateway(two_models, max_connections=4)
+    deaf = [connect(client) for _ in range(4)]
+    for connection in deaf:
+        connection.sendall(MANY_REQUESTS)
+        assert connection.recv(1)
+    wait_until(lambda: has_room(client))
+    for connection in deaf:
+        connection.close()
+
+
+def test_who_takes_an_answer_slowly_has_as_long_again_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def send_much(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(3_000_000)})
+
+    async def take_slowly(listener: socket.socket, slow: socket.socket) -> None:
+        loop, protocol, now = asyncio.get_running_loop(), server_options(Settings())["http"], 0.0
+        monkeypatch.setattr(loop, "time", lambda: now)
+
+        async def let_an_hour_pass() -> None:
+            nonlocal now
+            now += 3600
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+        config = uvicorn.Config(send_much, log_config=None)
+        async with await loop.create_server(lambda: protocol(config, ServerState(), {}), sock=listener):
+            slow.setblocking(False)
+            await loop.sock_sendall(slow, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await loop.sock_recv(slow, 1)
+            (held,) = protocol.owing
+            for _ in range(3):
+                untaken = held.transport.get_write_buffer_size()
+                while held.transport.get_write_buffer_size() == untaken:
+                    await loop.sock_recv(slow, 4096)
+                await let_an_hour_pass()
+                assert held in protocol.owing
+            # Buffers on the way may take some more.
+            for _ in range(10):
+                await let_an_hour_pass()
+            assert held not in protocol.owing
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        with socket.create_connection(listener.getsockname()) as slow:
+            asyncio.run(take_slowly(listener, slow))
 
 
 @pytest.mark.parametrize(
