@@ -108,7 +108,7 @@ class BoundedProtocol(H11Protocol):
             self.drop()
 
     def _note_progress(self) -> None:
-        if self.flow.write_paused or self.cycle is None or self.cycle.response_complete:
+        if self._refused or self.flow.write_paused or self.cycle is None or self.cycle.response_complete:
             return
         if self._deadline is not None:
             self._deadline.cancel()

@@ -70,6 +70,7 @@ def has_room(client: Client) -> bool:
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /",
         # The answer comes at once, the body that was announced never.
         b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nno size\r\n",
         MANY_REQUESTS,
     ],
     ids=[
@@ -78,6 +79,7 @@ def has_room(client: Client) -> bool:
         "half a header",
         "half a second request",
         "a body that nobody reads",
+        "a broken body",
         "answers that nobody takes",
     ],
 )
