@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from pathlib import Path
 
 import mlflow
@@ -17,6 +16,7 @@ from components.common.recipe import Recipe
 from components.common.store import Record
 from components.finish.run import run as finish
 from components.start.run import run as start
+from tests.processes import wait_until
 
 
 def status_of(run_id: str) -> str:
@@ -100,12 +100,12 @@ def test_an_unknown_job_has_no_run() -> None:
 def test_the_load_of_the_machine_is_logged_while_asked_for(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "_SAMPLING_INTERVAL", 0.2)
     threads = threading.active_count()
+    expected = {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"}
     with tracking.step_run("train cnn", recipe, "", system_metrics=True):
         run = mlflow.active_run()
-        time.sleep(1.0)
-    assert run is not None
-    logged = mlflow.get_run(run.info.run_id).data.metrics
-    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(logged)
+        assert run is not None
+        run_id = run.info.run_id
+        wait_until(lambda: expected <= set(mlflow.get_run(run_id).data.metrics))
     assert threading.active_count() <= threads
     with tracking.step_run("fuse", recipe, ""):
         run = mlflow.active_run()
