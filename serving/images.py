@@ -28,6 +28,9 @@ MAX_SIDE = 65_535
 #: (PostScript, say) is refused.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 
+# Pillow warns of oversized images before they are refused below with a better message, and of damage that hardly matters. Once and for
+# all: filters belong to the process, and setting them while one photo is read would disturb the threads that read others.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 #: Decoding that needs more memory than this waits its turn where memory is limited, in bytes.
 _LARGE_DECODE = 32_000_000
@@ -81,11 +84,8 @@ def read_photo(data: bytes, size: int, resize: str = "squeeze", max_memory: int 
     if not data:
         raise UnreadableImageError("the file is empty (0 bytes); expected a photo such as a JPEG or PNG file")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of oversized images before the check below can refuse them with a better message.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                return _decode(image, size, RESIZERS[resize], max_memory)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return _decode(image, size, RESIZERS[resize], max_memory)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -152,10 +152,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         grey = np.array(image, dtype=np.float32)
         # Floats are by custom from 0 to 1, but some are levels.
         brightest = grey.max()
-        grey /= 65535.0 if brightest > 255 else 1.0 if image.mode == "F" and brightest <= 1 else 255.0
-        np.clip(grey, 0, 1, out=grey)
-        grey *= 255
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        # Some are no numbers.
+        with np.errstate(invalid="ignore"):
+            grey /= 65535.0 if brightest > 255 else 1.0 if image.mode == "F" and brightest <= 1 else 255.0
+            np.clip(grey, 0, 1, out=grey)
+            grey *= 255
+            return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import threading
+import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +16,7 @@ from PIL import Image
 from serving import images as module
 from serving.images import UnreadableImageError, read_photo
 from serving.predictor import MAX_DECODING_MEMORY
+from tests.processes import ROOT
 
 TOP_LEFT_RED = np.zeros((64, 96, 3), np.uint8)
 TOP_LEFT_RED[:32, :48, 0] = 255
@@ -21,6 +25,12 @@ TOP_LEFT_RED[:32, :48, 0] = 255
 def encode(pixels: np.ndarray, file_format: str = "PNG", mode: str = "RGB", **options: object) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+def encode_floats(levels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(levels).save(stream, "TIFF")
     return stream.getvalue()
 
 
@@ -55,9 +65,7 @@ def test_every_pixel_format_becomes_rgb(mode: str, file_format: str) -> None:
 
 @pytest.mark.parametrize("brightest", [1.0, 255.0])
 def test_floats_are_levels_or_shares(brightest: float) -> None:
-    stream = io.BytesIO()
-    Image.fromarray(np.linspace(0, brightest, 64 * 64, dtype=np.float32).reshape(64, 64)).save(stream, "TIFF")
-    pixels = read_photo(stream.getvalue(), 32).pixels
+    pixels = read_photo(encode_floats(np.linspace(0, brightest, 64 * 64, dtype=np.float32).reshape(64, 64)), 32).pixels
     assert pixels[0].max() < 10
     assert pixels[-1].min() > 245
 
@@ -125,6 +133,30 @@ def test_random_damage_never_escapes_as_another_error() -> None:
         except UnreadableImageError:
             num_refused += 1
     assert num_refused > 50
+
+
+@pytest.mark.parametrize(
+    "data",
+    [png_header(10_000, 9_000), encode_floats(np.array([[0, np.nan], [np.inf, 1]], np.float32))],
+    ids=["very large", "no numbers"],
+)
+def test_nothing_is_said_of_a_strange_image_but_the_error(data: bytes) -> None:
+    code = "import sys, serving.images as images\ntry: images.read_photo(sys.stdin.buffer.read(), 32)\nexcept ValueError: pass"
+    # Without the settings of pytest.
+    done = subprocess.run([sys.executable, "-W", "always", "-c", code], input=data, capture_output=True, cwd=ROOT, check=True)
+    assert done.stderr == b""
+
+
+def test_reading_leaves_the_warnings_of_other_threads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    filters: list[object] = []
+
+    def note(image: Image.Image, size: int) -> Image.Image:
+        filters.extend(warnings.filters)
+        return image.resize((size, size))
+
+    monkeypatch.setitem(module.RESIZERS, "note", note)
+    read_photo(encode(TOP_LEFT_RED), 32, "note")
+    assert filters == list(warnings.filters)
 
 
 @pytest.mark.parametrize(("resize", "crc"), [("squeeze", 3269225341), ("pad", 1081944955), ("centre_crop", 1825734909)])
