@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 
 from serving.gateway.sources import CHALLENGER, CHAMPION, Source, SourceError, UnknownVersionError, Version
 
-#: Versions kept loaded because somebody asked for them, beside the champion and the challenger.
+#: Versions kept loaded because somebody asked for them, beside the champion and the challenger: those that were asked last.
 _MAX_GUESTS = 2
 _MAX_REMEMBERED = 1000
 
@@ -113,7 +114,12 @@ class Fleet:
 
     def _find_loaded(self, number: str) -> Version | None:
         leaders = {version.number: version for version in self._leaders.values()}
-        return leaders.get(number) or self._guests.get(number)
+        if number in leaders:
+            return leaders[number]
+        # It need not be there, and another thread may evict it just now: with a lock, who only looks would wait for who loads.
+        with suppress(KeyError):
+            self._guests.move_to_end(number)
+        return self._guests.get(number)
 
     def _refuse(self, name: str) -> NotServedError:
         known = ", ".join(f"{alias} (version {number})" for alias, number in sorted(self._aliases.items())) or "none"

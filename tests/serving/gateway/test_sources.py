@@ -108,6 +108,16 @@ def test_a_version_that_cannot_be_had_is_asked_for_once_until_the_next_look(tmp_
     assert asked == ["7", "7"]
 
 
+def test_the_guest_that_nobody_has_asked_for_the_longest_goes(tmp_path: Path) -> None:
+    aliases = ("champion", "a", "b", "c")
+    fleet = Fleet(FolderSource({alias: write_mean_model(tmp_path / alias, 32, weight) for weight, alias in enumerate(aliases)}))
+    fleet.refresh()
+    guests = [fleet.load(alias) for alias in ("a", "b")]
+    assert fleet.find("a") is guests[0]
+    fleet.load("c")
+    assert [fleet.find(alias) for alias in ("a", "b")] == [guests[0], None]
+
+
 def test_the_address_of_a_registry_and_its_password_are_for_nobody(deserted_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", deserted_address.replace("//", "//reader:secret@"))
     source = RegistrySource("pets")
