@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from serving.drift import Reference
+from serving.drift import REFERENCE_FILE, Reference
 from serving.gateway.tally import Tally
 from serving.predictor import CARD_FILE, INT8_FILE, MAX_DECODING_MEMORY, MODEL_FILE, SERVE_TAG, Predictor
 
@@ -47,7 +47,7 @@ class Version:
     """One version of a model, loaded.
 
     Attributes:
-        number: As the registry counts; of a folder, the start of its network's SHA-256.
+        number: As the registry counts; of a folder, the start of the SHA-256 of what is served from it.
         created: When it was registered, ISO 8601, UTC.
         precision: `float32` or `int8`.
         predictor: Answers.
@@ -85,7 +85,7 @@ class FolderSource:
                 raise SourceError(f"{folder} has no 8-bit network ({INT8_FILE}); leave out --int8")
         self.model = next(iter(folders.values())).absolute().name
         self._int8 = int8
-        self._aliases = {alias: _digest(folder / MODEL_FILE)[:12] for alias, folder in folders.items()}
+        self._aliases = {alias: _digest(folder, int8=int8)[:12] for alias, folder in folders.items()}
         self._folders = {self._aliases[alias]: folder for alias, folder in folders.items()}
 
     def read_aliases(self) -> dict[str, str]:
@@ -182,6 +182,11 @@ def _load(folder: Path, number: str, created: float, *, int8: bool) -> Version:
     return Version(number, moment, "int8" if use_int8 else "float32", predictor, tally)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _digest(folder: Path, *, int8: bool) -> str:
+    """SHA-256 of all that `_load` reads, one file after the other."""
+    digest = hashlib.sha256()
+    for name in (CARD_FILE, INT8_FILE if int8 else MODEL_FILE, REFERENCE_FILE):
+        if (folder / name).is_file():
+            with (folder / name).open("rb") as stream:
+                hashlib.file_digest(stream, lambda: digest)
+    return digest.hexdigest()

@@ -10,9 +10,10 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from serving.drift import REFERENCE_FILE
 from serving.gateway.fleet import Fleet, NotServedError
 from serving.gateway.sources import FolderSource, RegistrySource, SourceError, UnknownVersionError, Version
-from serving.predictor import INT8_FILE, SERVE_TAG
+from serving.predictor import CARD_FILE, INT8_FILE, MODEL_FILE, SERVE_TAG
 from tests.conftest import write_mean_model
 from tests.serving.http import draw
 from tests.serving.registering import register
@@ -126,6 +127,18 @@ def test_the_address_of_a_registry_and_its_password_are_for_nobody(deserted_addr
     assert str(raised.value) == "the registry does not answer as it should"
     assert deserted_address in raised.value.explain()
     assert "secret" not in raised.value.explain()
+
+
+@pytest.mark.parametrize("file", [CARD_FILE, INT8_FILE, REFERENCE_FILE])
+def test_folders_that_differ_in_anything_served_are_two_versions(tmp_path: Path, file: str) -> None:
+    folder = write_mean_model(tmp_path / "model", 32, 1.0)
+    for name in (INT8_FILE, REFERENCE_FILE):
+        shutil.copy(folder / MODEL_FILE, folder / name)
+    folders = {alias: shutil.copytree(folder, tmp_path / alias) for alias in ("champion", "challenger", "same")}
+    with (folders["challenger"] / file).open("a") as stream:
+        stream.write(" ")
+    aliases = FolderSource(folders, int8=True).read_aliases()
+    assert aliases["champion"] == aliases["same"] != aliases["challenger"]
 
 
 def test_eight_bits_that_are_not_there_are_refused(tmp_path: Path) -> None:
