@@ -25,7 +25,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from serving.admission import ComputeQueue, OverloadedError
 from serving.images import UnreadableImageError
 from serving.options import Options, RequestError
-from serving.predictor import MAX_DECODING_MEMORY, SERVE_TAG, Predictor
+from serving.predictor import MAX_DECODING_MEMORY, SERVE_TAG, Predictor, serves_int8
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ class PhotoClassifier(PythonModel):
         """Load the network; MLflow calls this once."""
         folder = Path(context.artifacts["model"])
         name, version = _read_origin(folder)
-        self._predictor = Predictor(folder, version, int8=_serves_int8(name, version), max_memory=MAX_DECODING_MEMORY)
+        int8 = serves_int8(folder, _read_tag(name, version), f"{name} version {version}")
+        self._predictor = Predictor(folder, version, int8=int8, max_memory=MAX_DECODING_MEMORY)
         # MLflow calls `predict` from as many threads as there are requests.
         self._queue = ComputeQueue()
 
@@ -101,16 +102,16 @@ def _read_origin(folder: Path) -> tuple[str, str]:
     return "", ""
 
 
-def _serves_int8(name: str, version: str) -> bool:
-    """Whether the registry says that the 8-bit network serves; False where no registry can be asked."""
+def _read_tag(name: str, version: str) -> str | None:
+    """What the registry says of which network serves; None where no registry can be asked."""
     # Asking without an address would create an empty registry in the current folder.
     if not name or not ("MLFLOW_TRACKING_URI" in os.environ or Path("mlflow.db").exists()):
-        return False
+        return None
     try:
-        return mlflow.MlflowClient().get_model_version(name, version).tags.get(SERVE_TAG) == "int8"
+        return mlflow.MlflowClient().get_model_version(name, version).tags.get(SERVE_TAG)
     except MlflowException as error:
         _log.warning("serving float32: the registry does not say which network of %s version %s to serve (%s)", name, version, error)
-        return False
+        return None
 
 
 set_model(PhotoClassifier())

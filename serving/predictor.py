@@ -7,6 +7,7 @@ Needs NumPy, Pillow and ONNX Runtime, nothing else. A model folder holds `model.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,31 @@ from serving.drift import measure
 from serving.images import Photo, Pixels, read_photo
 from serving.options import Options
 
+_log = logging.getLogger(__name__)
+
 MODEL_FILE = "model.onnx"
 INT8_FILE = "model.int8.onnx"
 CARD_FILE = "model.json"
 
-#: Tag of a registered version that says which network serves: `int8` if its accuracy gate passed, else float32.
+#: Tag of a registered version that says which network serves: `int8` if its accuracy gate passed, else float32; see `serves_int8`.
 SERVE_TAG = "pawflow.serve"
 
 #: Bytes that decoding one photo may take in a server: enough for a 25-megapixel PNG, and for any ordinary JPEG.
 MAX_DECODING_MEMORY = 200_000_000
+
+
+def serves_int8(folder: Path, tag: str | None, name: str) -> bool:
+    """Whether the 8-bit network of a registered version answers.
+
+    Args:
+        folder: Holds its networks.
+        tag: Its `SERVE_TAG`, if it has one. Where that names a network that is not there, float32 serves, and a warning is logged.
+        name: What the warning calls it.
+    """
+    if tag == "int8" and not (folder / INT8_FILE).is_file():
+        _log.warning("serving float32: the tag %s of %s says int8, but there is no %s", SERVE_TAG, name, INT8_FILE)
+        return False
+    return tag == "int8"
 
 
 @dataclass(frozen=True)

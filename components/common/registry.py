@@ -17,7 +17,7 @@ from components.common.database import machine_lock, make_database
 from components.common.errors import PawflowError
 from components.common.history import Action, Event, note_event, read_events, shorten, write_event
 from components.common.mishaps import explain
-from serving.predictor import SERVE_TAG
+from serving.predictor import SERVE_TAG, serves_int8
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -174,7 +174,7 @@ def download_version(model: str, version: str) -> ServedModel:
             f"{model} version {version} does not carry {TRAINED_ON}, the images it was trained on, so it cannot be compared fairly; "
             f"it was not registered by this pipeline. Take its aliases away, or register under another name: set `model` in the recipe"
         )
-    int8 = _client().get_model_version(model, version).tags.get(SERVE_TAG) == "int8"
+    int8 = serves_int8(found[0], _client().get_model_version(model, version).tags.get(SERVE_TAG), f"{model} version {version}")
     return ServedModel(version, found[0], frozenset((found[0] / TRAINED_ON).read_text().split()), int8)
 
 

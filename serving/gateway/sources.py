@@ -16,7 +16,7 @@ from typing import Protocol
 
 from serving.drift import REFERENCE_FILE, Reference
 from serving.gateway.tally import Tally
-from serving.predictor import CARD_FILE, INT8_FILE, MAX_DECODING_MEMORY, MODEL_FILE, SERVE_TAG, Predictor
+from serving.predictor import CARD_FILE, INT8_FILE, MAX_DECODING_MEMORY, MODEL_FILE, SERVE_TAG, Predictor, serves_int8
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -162,7 +162,8 @@ class RegistrySource:
             with tempfile.TemporaryDirectory(prefix="pawflow-") as scratch:
                 root = Path(download_artifacts(f"models:/{self.model}/{number}", dst_path=scratch))
                 (card,) = root.rglob(CARD_FILE)
-                return _load(card.parent, number, entry.creation_timestamp / 1000, int8=entry.tags.get(SERVE_TAG) == "int8")
+                int8 = serves_int8(card.parent, entry.tags.get(SERVE_TAG), f"{self.model} version {number}")
+                return _load(card.parent, number, entry.creation_timestamp / 1000, int8=int8)
         except Exception as error:
             raise SourceError(f"{self.model} version {number} cannot be served", str(error)) from error
 
@@ -175,11 +176,10 @@ def _unreachable(error: Exception) -> SourceError:
 
 
 def _load(folder: Path, number: str, created: float, *, int8: bool) -> Version:
-    use_int8 = int8 and (folder / INT8_FILE).is_file()
-    predictor = Predictor(folder, number, int8=use_int8, max_memory=MAX_DECODING_MEMORY)
+    predictor = Predictor(folder, number, int8=int8, max_memory=MAX_DECODING_MEMORY)
     moment = datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds")
     tally = Tally(predictor.card.classes, Reference.read(folder))
-    return Version(number, moment, "int8" if use_int8 else "float32", predictor, tally)
+    return Version(number, moment, "int8" if int8 else "float32", predictor, tally)
 
 
 def _digest(folder: Path, *, int8: bool) -> str:

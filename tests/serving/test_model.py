@@ -6,7 +6,7 @@ import base64
 import io
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import pytest
 import yaml
 from mlflow.pyfunc import scoring_server
 
+from components.common.registry import TRAINED_ON, download_version
+from serving.gateway.sources import RegistrySource
 from serving.predictor import INT8_FILE, SERVE_TAG
 from tests.conftest import write_mean_model
 from tests.processes import wait_until
@@ -131,6 +133,24 @@ def test_the_8_bit_network_serves_where_the_registry_says_so(registered: str, mo
         labels.append(mlflow.pyfunc.load_model("models:/pets/1").predict(photo)[0]["label"])
     mlflow.MlflowClient().delete_model_version_tag("pets", "1", SERVE_TAG)
     assert labels == ["dog", "cat"]
+
+
+def test_where_there_is_no_8_bit_network_float32_serves_whatever_the_registry_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_mean_model(tmp_path / "model", 32, 2.0)
+    (folder / TRAINED_ON).touch()
+    register(folder, "pets", BRIGHT)
+    mlflow.MlflowClient().set_model_version_tag("pets", "1", SERVE_TAG, "int8")
+    readers: list[Callable[[], bool]] = [
+        lambda: RegistrySource("pets").load("1").precision == "float32",
+        lambda: not download_version("pets", "1").int8,
+        lambda: mlflow.pyfunc.load_model("models:/pets/1").predict(pd.DataFrame({"image": [BRIGHT]}))[0]["label"] == "dog",
+    ]
+    for read in readers:
+        caplog.clear()
+        assert read()
+        assert "serving float32: the tag pawflow.serve of pets version 1 says int8, but there is no model.int8.onnx" in caplog.messages
 
 
 def test_beyond_the_bound_a_request_is_refused(registered: str, monkeypatch: pytest.MonkeyPatch) -> None:
