@@ -2,24 +2,25 @@
 
 Precision, recall and F1 are averages over the classes (macro), so that two classes are treated alike and many are possible; the areas
 under the ROC and the precision-recall curve are one class against the rest, averaged likewise. Intervals are 95 %: Wilson's for accuracy,
-the bootstrap over whole groups of images for the others. docs/evaluation.md defines each metric.
+at as many images as their groups are worth; the bootstrap over whole groups of images for the others. docs/evaluation.md defines each.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import norm, t
 from sklearn import metrics as sk
 
 from components.common.bootstrap import RESAMPLED, Labels, Probabilities, draw_weights, measure_calibration_error
 
 Estimate = dict[str, float]
 
-__all__ = ["METRICS", "Estimate", "Labels", "Probabilities", "estimate_accuracy", "estimate_metrics"]
+__all__ = ["METRICS", "Estimate", "Labels", "Probabilities", "estimate_accuracy", "estimate_metrics", "find_interval"]
 
 
 def _one_against_rest(score: Callable[..., float]) -> Callable[[Labels, Probabilities], float]:
@@ -60,17 +61,52 @@ METRICS: dict[str, Callable[[Labels, Probabilities], float]] = {
 }
 
 
-def estimate_accuracy(labels: Labels, probabilities: Probabilities) -> Estimate:
-    """Accuracy with Wilson's interval: `value`, `low`, `high`, `n`, `errors`."""
-    num_right = int((probabilities.argmax(axis=1) == labels).sum())
-    interval = binomtest(num_right, len(labels)).proportion_ci(method="wilson")
-    value = num_right / len(labels)
-    return {"value": value, "low": interval.low, "high": interval.high, "n": len(labels), "errors": len(labels) - num_right}
+def find_interval(right: NDArray[np.bool_], groups: NDArray[Any] | None, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share, at as many images as their groups are worth.
+
+    Args:
+        right: What the share is of, shape (n,).
+        groups: One for each image, shape (n,); images of a group are alike. With None each image stands for itself.
+        level: How often the interval holds the share.
+    """
+    share, num_images = float(right.mean()), float(len(right)) if groups is None else _count_independent(right, groups, level)
+    squared = float(norm.ppf((1 + level) / 2)) ** 2
+
+    def lower_end(share: float) -> float:
+        spread = math.sqrt(squared * (num_images * share * (1 - share) + squared / 4))
+        return (num_images * share + squared / 2 - spread) / (num_images + squared)
+
+    return lower_end(share), 1 - lower_end(1 - share)
 
 
-def estimate_metrics(
-    labels: Labels, probabilities: Probabilities, seed: int, groups: NDArray[np.str_] | None = None
-) -> dict[str, Estimate]:
+def _count_independent(right: NDArray[np.bool_], groups: NDArray[Any], level: float) -> float:
+    """How many images, each by itself, would say as much about the share: n where no group has several images, else less.
+
+    n is divided by the design effect, the variance between groups over that of single images, and by the squared ratio of Student's
+    quantiles, since few groups do not tell that variance well. Korn and Graubard, "Confidence intervals for proportions with small
+    expected number of positive counts estimated from survey data" (1998). Groups of unequal size count as Kish's number of equal ones.
+    One group alone has no other to be compared with: then the interval is about that group.
+    """
+    _, group_of_image = np.unique(groups, return_inverse=True)
+    sizes, num_images, share = np.bincount(group_of_image), len(right), right.mean()
+    if len(sizes) in (1, num_images):
+        return float(num_images)
+    num_groups = num_images**2 / (sizes**2).sum()
+    excess = np.bincount(group_of_image, right) - sizes * share
+    between, single = (excess**2).sum() / num_images**2 * num_groups / (num_groups - 1), share * (1 - share) / (num_images - 1)
+    effect = max(1.0, between / single) if single else 1.0
+    quantiles = t.ppf((1 + level) / 2, [num_images - 1, num_groups - 1])
+    return float(num_images / effect * (quantiles[0] / quantiles[1]) ** 2)
+
+
+def estimate_accuracy(labels: Labels, probabilities: Probabilities, groups: NDArray[Any] | None) -> Estimate:
+    """Accuracy with the interval of `find_interval`: `value`, `low`, `high`, `n`, `errors`."""
+    right = probabilities.argmax(axis=1) == labels
+    low, high = find_interval(right, groups)
+    return {"value": float(right.mean()), "low": low, "high": high, "n": len(labels), "errors": int((~right).sum())}
+
+
+def estimate_metrics(labels: Labels, probabilities: Probabilities, seed: int, groups: NDArray[Any] | None = None) -> dict[str, Estimate]:
     """Every metric of `METRICS` with its interval.
 
     Args:
@@ -84,7 +120,7 @@ def estimate_metrics(
         For each metric `value`, `low`, `high` and `n`.
     """
     weights = draw_weights(np.arange(len(labels)) if groups is None else groups, seed)
-    estimates = {"accuracy": estimate_accuracy(labels, probabilities)}
+    estimates = {"accuracy": estimate_accuracy(labels, probabilities, groups)}
     for name, metric in METRICS.items():
         if name not in estimates:
             value = metric(labels, probabilities)

@@ -127,10 +127,10 @@ def examine(candidate: Path, predictor: Predictor, subject: Subject, exam: Exam,
     draw_figures(subject, [name for name in FIGURES if name != CONFUSION_MATRIX], figures)
     if not said.is_right(labels).all():
         draw_worst_errors(subject, predictor, dataset, exam.suspects, figures / WORST_ERRORS)
-    right = np.flatnonzero(said.is_right(labels))
+    right, judged = np.flatnonzero(said.is_right(labels)), np.flatnonzero(exam.headline.select(exam.images))
     names = [dataset.classes[label] for label in labels]
     return {
-        "robustness": measure_robustness(predictor, images, labels, np.flatnonzero(exam.headline.select(exam.images)), exam.seed),
+        "robustness": measure_robustness(predictor, images, labels, exam.images["group"].to_numpy(str), judged, exam.seed),
         "strangers": measure_strangers(predictor, said, draw_strangers(dataset.image_size, exam.seed)),
         "explanations": check_explanations(candidate, images, names, right, exam.seed),
     }

@@ -70,9 +70,10 @@ def judge(answers: dict[str, Answers], exam: Exam, candidate: Path, card: ModelC
         result[split] = estimate_metrics(dataset.labels(split), said.probabilities, exam.seed, dataset.rows(split)["group"].to_numpy(str))
     labels, test = dataset.labels("test"), answers["test"]
     chosen = exam.headline.select(images)
-    result["headline"] = estimate_metrics(labels[chosen], test.probabilities[chosen], exam.seed, images.loc[chosen, "group"].to_numpy(str))
+    groups = images["group"].to_numpy(str)
+    result["headline"] = estimate_metrics(labels[chosen], test.probabilities[chosen], exam.seed, groups[chosen])
     result["out_of_fold"] = _judge_out_of_fold(exam, candidate) if chosen.sum() < _FEW_IMAGES else None
-    result["slices"] = {column: _judge_slices(labels, test, images[column]) for column in COLUMNS}
+    result["slices"] = {column: _judge_slices(labels, test, images[column], groups) for column in COLUMNS}
     result["calibration"] = _judge_calibration(labels[chosen], test.probabilities[chosen], card)
     result["not_sure"] = judge_doubt(test.is_right(labels)[chosen], test.confidence[chosen], test.not_sure[chosen], card)
     result["suspects"] = judge_suspects(test.is_right(labels), images["id"], exam.suspects)
@@ -92,12 +93,12 @@ def _judge_out_of_fold(exam: Exam, candidate: Path) -> dict[str, Any] | None:
     }
 
 
-def _judge_slices(labels: Labels, said: Answers, column: pd.Series) -> dict[str, Any]:
+def _judge_slices(labels: Labels, said: Answers, column: pd.Series, groups: NDArray[np.str_]) -> dict[str, Any]:
     slices: dict[str, Any] = {}
     for value, rows in column.dropna().groupby(column):
         place = rows.index.to_numpy()
         enough = len(place) >= _SMALLEST_SLICE
-        slices[str(value)] = estimate_accuracy(labels[place], said.probabilities[place]) if enough else {"n": len(place)}
+        slices[str(value)] = estimate_accuracy(labels[place], said.probabilities[place], groups[place]) if enough else {"n": len(place)}
     return slices
 
 

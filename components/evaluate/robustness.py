@@ -74,20 +74,23 @@ TREATMENTS: dict[str, tuple[Callable[[Pixels, float, np.random.Generator], Pixel
 }
 
 
-def measure_robustness(predictor: Predictor, images: Images, labels: Labels, rows: NDArray[np.int64], seed: int) -> dict[str, Any]:
+def measure_robustness(
+    predictor: Predictor, images: Images, labels: Labels, groups: NDArray[Any], rows: NDArray[np.int64], seed: int
+) -> dict[str, Any]:
     """Treatment -> accuracy with interval, errors and n; "as they are" first.
 
     Args:
         predictor: The candidate.
         images: Of the test split.
         labels: Class numbers of all of them.
+        groups: Of all of them, see `estimate_metrics`.
         rows: Which to use; at most 500, evenly spread.
         seed: Of noise, direction and place.
     """
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_IMAGES).astype(np.int64))]
-    pixels = list(images.take(rows))
-    result: dict[str, Any] = {"as they are": estimate_accuracy(labels[rows], ask(predictor, pixels).probabilities)}
+    pixels, labels, groups = list(images.take(rows)), labels[rows], groups[rows]
+    result: dict[str, Any] = {"as they are": estimate_accuracy(labels, ask(predictor, pixels).probabilities, groups)}
     for name, (treat, strength) in track(TREATMENTS.items(), "robustness", total=len(TREATMENTS), unit="treatment"):
         treated = [treat(image, strength, np.random.default_rng([seed, row])) for image, row in zip(pixels, rows, strict=True)]
-        result[name] = estimate_accuracy(labels[rows], ask(predictor, treated).probabilities)
+        result[name] = estimate_accuracy(labels, ask(predictor, treated).probabilities, groups)
     return result

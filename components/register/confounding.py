@@ -22,11 +22,11 @@ def judge_confounding(answers: Answers, dataset: Dataset) -> Confounding:
 
 def _find_gap(answers: Answers) -> Gap | None:
     right = answers.probabilities.argmax(axis=1) == answers.labels
-    clean = answers.rows["clean"].to_numpy(bool)
+    clean, groups = answers.rows["clean"].to_numpy(bool), answers.groups
     kinds = {label: [(answers.labels == number) & kind for kind in (~clean, clean)] for number, label in enumerate(answers.classes)}
     asked = {label: parts for label, parts in kinds.items() if all(part.any() for part in parts)}
     gaps = [
-        Gap(label, newcombe((int(right[told].sum()), int(right[other].sum())), (int(told.sum()), int(other.sum())), len(asked)))
+        Gap(label, newcombe((right[told], right[other]), (groups[told], groups[other]), len(asked)))
         for label, (told, other) in asked.items()
     ]
     # One that chance explains must not hide a smaller one that it does not.

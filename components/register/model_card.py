@@ -80,7 +80,7 @@ def write_card(
 def _judge_slices(answers: Answers) -> list[dict[str, Any]]:
     """Accuracy on every slice that is not tiny, the worst first."""
     judged = [
-        {"name": name, **estimate_accuracy(answers.labels[places], answers.probabilities[places])}
+        {"name": name, **estimate_accuracy(answers.labels[places], answers.probabilities[places], answers.groups[places])}
         for name, places in find_slices(answers.rows, _SMALLEST_SLICE).items()
     ]
     return sorted(judged, key=lambda part: float(part["value"]))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
 from components.common.bootstrap import RESAMPLED, Draws, Labels, Probabilities, draw_weights
+from components.common.metrics import find_interval
 from components.common.recipe import LOWER_IS_BETTER, Metric
 
 #: How often chance alone may be taken for a difference.
@@ -108,21 +109,20 @@ def mcnemar(only_first: int, only_second: int, *, alternative: str = "two-sided"
     return float(binomtest(only_first, disagreements, alternative=alternative).pvalue) if disagreements else 1.0
 
 
-def newcombe(num_right: tuple[int, int], num_images: tuple[int, int], num_questions: int) -> Difference:
-    """Difference of two independent proportions; Newcombe's interval from Wilson's (1998, method 10).
+def newcombe(
+    right: tuple[NDArray[np.bool_], NDArray[np.bool_]], groups: tuple[NDArray[Any], NDArray[Any]], num_questions: int
+) -> Difference:
+    """Difference of two independent proportions; Newcombe's interval (1998, method 10) from those of `find_interval`.
 
     Args:
-        num_right: Of the first, of the second.
-        num_images: Likewise.
+        right: What the proportions are of: of the first, shape (n,), and of the second, shape (m,).
+        groups: One for each image, likewise; images of a group are alike.
         num_questions: How many differences are looked at; each interval is so wide that 95 % of the times all hold.
     """
-    level = 1 - SIGNIFICANCE / num_questions
-    shares = [right / total for right, total in zip(num_right, num_images, strict=True)]
-    (first, second) = (
-        binomtest(right, total).proportion_ci(level, method="wilson") for right, total in zip(num_right, num_images, strict=True)
-    )
+    shares = [float(part.mean()) for part in right]
+    first, second = (find_interval(*part, 1 - SIGNIFICANCE / num_questions) for part in zip(right, groups, strict=True))
     gap = shares[0] - shares[1]
-    below, above = math.hypot(shares[0] - first.low, second.high - shares[1]), math.hypot(first.high - shares[0], shares[1] - second.low)
+    below, above = math.hypot(shares[0] - first[0], second[1] - shares[1]), math.hypot(first[1] - shares[0], shares[1] - second[0])
     return Difference(gap, gap - below, gap + above)
 
 

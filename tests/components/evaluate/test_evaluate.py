@@ -9,6 +9,7 @@ import pytest
 
 from components.common.candidate import OUT_OF_FOLD
 from components.common.dataset import SPLITS, Dataset
+from components.common.metrics import find_interval
 from components.common.recipe import Metric, Recipe
 from components.evaluate.evaluate import evaluate, flatten
 from components.evaluate.leaderboard import rank
@@ -37,6 +38,11 @@ def test_candidates_are_judged_through_the_served_file(dataset: Dataset, recipe:
         slices = result["slices"]
         assert set(slices["source"]) == {"dogs-vs-cats", "dog-breed-identification"}
         assert sum(values["n"] for values in slices["source"].values()) == len(test)
+        breeds = (test["source"] == "dog-breed-identification").to_numpy()
+        right, groups = (guesses == test["label"]).to_numpy(), test["group"].to_numpy(str)
+        for estimate, chosen in ((result["test"]["accuracy"], breeds | True), (slices["source"]["dog-breed-identification"], breeds)):
+            assert (estimate["low"], estimate["high"]) == pytest.approx(find_interval(right[chosen], groups[chosen]))
+        assert 1 < len(set(groups[breeds])) < breeds.sum(), "the groups of this slice hold several images"
         assert slices["unconfounded"]["yes"]["n"] == int(dataset.rows("test")["unconfounded"].sum())
         assert (out / "figures" / name / "confusion_matrix.png").stat().st_size > 5000
         assert flatten(summary["candidates"][name])["test.accuracy"] == record.metrics[f"{name}.test.accuracy"]

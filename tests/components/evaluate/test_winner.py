@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from scipy.stats import binomtest
 
 from components.common.shards import Images
 from components.evaluate.answers import Answers
@@ -47,12 +48,14 @@ def test_a_treatment_changes_the_picture_and_not_its_shape(name: str, images: Im
 def test_robustness_judges_the_chosen_images_treated(images: Images, tmp_path: Path) -> None:
     predictor = Predictor(write_mean_model(tmp_path / "model", SIZE, 3.0))
     labels = np.array([predictor.score(image).argmax() for image in images])
-    found = measure_robustness(predictor, images, labels, np.arange(10), seed=0)
+    found = measure_robustness(predictor, images, labels, np.arange(24) // 2, np.arange(10), seed=0)
     assert set(found) == {"as they are", *TREATMENTS}
     assert all(estimate["n"] == 10 for estimate in found.values())
     assert found["as they are"]["errors"] == 0
     assert found["turned by 90 degrees"]["errors"] == 0, "the mean does not turn"
-    assert found["cut to 50 % of the side"]["errors"] > 0
+    cut = found["cut to 50 % of the side"]
+    assert cut["errors"] > 0
+    assert cut["low"] < binomtest(10 - cut["errors"], 10).proportion_ci(method="wilson").low, "ten images in five groups"
 
 
 def test_strangers_are_many_and_the_same_every_time() -> None:

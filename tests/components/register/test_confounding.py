@@ -67,6 +67,7 @@ def test_a_gap_of_few_images_does_not_hide_one_that_is_shown(dataset: Dataset) -
         {"label": label, "clean": clean, "right": number < right} for label, clean, right, total in kinds for number in range(total)
     )
     said = np.where((rows["label"] == "cat") == rows["right"], 0, 1)
+    rows["group"] = rows.index.astype(str)
     gap = judge_confounding(Answers(("cat", "dog"), rows, np.eye(2)[said]), dataset).gap
     assert gap is not None
     assert gap.label == "dog"

@@ -18,6 +18,7 @@ from components.common.confounding import find_clean
 from components.common.dataset import Dataset
 from components.common.errors import PawflowError
 from components.common.files import PREDICTIONS_FILE
+from components.common.metrics import find_interval
 from components.common.recipe import Recipe
 from components.common.registry import ServedModel
 from components.promote.run import run as promote
@@ -208,6 +209,18 @@ def test_names_from_strangers_are_text_in_the_model_card(
     assert "Candidate <code>odd</code> failed: no &lt;b&gt;weights" in card.page
     assert r"Candidate `odd` failed: no \<b\>weights" in card.markdown
     assert r"\[none\](http" in card.markdown
+
+
+def test_intervals_of_slices_in_the_model_card_know_the_groups(
+    dataset: Dataset, one_candidate: Recipe, rivals: tuple[Evaluated, Evaluated]
+) -> None:
+    verdict, form = decide_alone(rivals[0], {}, dataset, one_candidate)
+    card = write_card(verdict, CERTIFICATE, form.answers, dataset, one_candidate.candidates[0], {})
+    breeds = form.answers.take((form.answers.rows["source"] == "dog-breed-identification").to_numpy())
+    right = breeds.probabilities.argmax(axis=1) == breeds.labels
+    low, high = find_interval(right, breeds.groups)
+    assert low < find_interval(right, None)[0] - 0.001
+    assert f"<td>{low:.4f} to {high:.4f}</td>" in card.page
 
 
 def check_the_registered_model(dataset: Dataset) -> None:

@@ -27,9 +27,11 @@ def test_holms_adjustment() -> None:
 
 def test_newcombes_interval_is_his() -> None:
     """Newcombe (1998), his example a: 56 of 70 against 48 of 80."""
-    found = newcombe((56, 48), (70, 80), 1)
+    right, alone = (np.arange(70) < 56, np.arange(80) < 48), (np.arange(70), np.arange(80))
+    found = newcombe(right, alone, 1)
     assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
-    assert newcombe((56, 48), (70, 80), 5).low < found.low
+    assert newcombe(right, alone, 5).low < found.low
+    assert newcombe(right, (alone[0] // 7, alone[1] // 8), 1).low < 0, "ten groups of each say less"
 
 
 def test_models_that_never_disagree_are_not_known_to_be_equal() -> None:
