@@ -7,7 +7,7 @@ the runs of a machine take turns by a lock.
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -233,7 +233,7 @@ def promote(model: str, version: str, expected_champion: str | None, *, reason: 
         reason: For the history.
         forced: Whether a rule is overruled.
 
-    What an attempt that was killed left undone is done, and nothing is written twice.
+    What an attempt that was killed left undone is done, and nothing is written twice if the reason is the same.
 
     Raises:
         PawflowError: Another run has changed the champion since the verdict was reached, so the verdict no longer speaks of it.
@@ -246,7 +246,7 @@ def promote(model: str, version: str, expected_champion: str | None, *, reason: 
                 f"{model} version {version} was compared with champion {expected_champion or 'none'}, but the champion is now {current}; "
                 "run the pipeline again to compare with that one"
             )
-        # First, so that no move can be missing in the history.
+        # First, so that no move can be missing in the history, unless it repeats the last one there for the same reason.
         event = _record(model, "promoted", version, expected_champion, reason, forced=forced)
         if _ROLLED_BACK in client.get_model_version(model, version).tags:
             client.delete_model_version_tag(model, version, _ROLLED_BACK)
@@ -312,12 +312,12 @@ def read_history(model: str) -> list[Event]:
 
 
 def _record(model: str, action: Action, version: str, before: str | None, reason: str, *, forced: bool = False) -> Event:
-    """Write a move into the history, unless it is the last one there: then an attempt at it was killed."""
+    """Write a move into the history, unless the last one there is the same for the same reason: then an attempt at it was killed."""
     client, events = _client(), read_history(model)
-    if events and (events[-1].action, events[-1].version, events[-1].before) == (action, version, before):
-        return events[-1]
     verdict = _read_tags(client.get_model_version(model, version).tags).get("verdict", "")
     event = note_event(action, version, before, reason, verdict, forced=forced)
+    if events and replace(event, when=events[-1].when, who=events[-1].who, verdict=events[-1].verdict) == events[-1]:
+        return events[-1]
     client.set_registered_model_tag(model, *write_event(event))
     return event
 

@@ -175,6 +175,22 @@ def test_a_promotion_that_was_killed_is_completed_by_the_next_attempt(last: str,
     assert [event["version"] for event in call_json("history")] == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize(("reason", "forced"), [("the incident is over", False), ("verdict", True)])
+def test_a_move_that_was_undone_by_hand_is_written_again(reason: str, forced: bool, add_version: Any) -> None:
+    """Somebody moves the alias in MLflow itself, which writes no history; the same move for another reason is another one."""
+    for _ in range(2):
+        add_version()
+    registry.promote("tiny", "1", None, reason="first")
+    registry.promote("tiny", "2", "1", reason="verdict")
+    MlflowClient().set_registered_model_alias("tiny", "champion", "1")
+    assert registry.promote("tiny", "2", "1", reason=reason, forced=forced) == registry.read_history("tiny")[-1]
+    assert [(event.version, event.reason, event.forced) for event in registry.read_history("tiny")] == [
+        ("1", "first", False),
+        ("2", "verdict", False),
+        ("2", reason, forced),
+    ]
+
+
 def test_a_rollback_that_was_killed_goes_back_once(add_version: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         add_version()
