@@ -83,7 +83,7 @@ def compare(
     recipe: RecipeName = "",
     as_json: AsJson = False,
 ) -> None:
-    """Compare two versions on the test images that both answered and neither was trained on.
+    """Compare two versions on the test images that both answered, neither was trained on and the rule of the first judges by.
 
     Example: python -m pipeline registry compare 2 champion
     """

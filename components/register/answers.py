@@ -160,6 +160,12 @@ def compare(challenger: Answers, champion: Answers, rule: Gate, seed: int, *, nu
     )
 
 
+def select_judged(answers: Answers, rule: Gate, least: int = 1) -> Answers:
+    """Those on the images that the rule judges by; all of them where fewer than `least` are clean."""
+    clean = answers.rows["clean"].to_numpy(bool)
+    return answers.take(clean) if rule.confounding == "refuse" and clean.sum() >= least else answers
+
+
 def leave_out(answers: Answers, seen: Set[str]) -> tuple[Answers, int]:
     """The answers on images that are not in `seen` (SHA-256 of files), and how many others there were."""
     known = answers.rows["sha256"].isin(seen).to_numpy()

@@ -16,10 +16,10 @@ from components.common.metrics import state_count
 from components.common.progress import say
 from components.common.recipe import Recipe
 from components.common.registry import ServedModel
-from components.register.answers import Answers, ask, compare, estimate, leave_out, measure_log_loss
+from components.register.answers import ask, compare, estimate, leave_out, measure_log_loss, select_judged
 from components.register.certificate import Certificate
 from components.register.confounding import judge_confounding
-from components.register.gate import Challenger, Comparison, Confounding, Decision, decide
+from components.register.gate import Challenger, Comparison, Decision, decide
 from components.register.selection import Choice
 from components.register.serving_form import ServingForm, time_side_by_side
 from serving.predictor import Predictor
@@ -94,7 +94,8 @@ def judge(
         PawflowError: The champion knows other classes.
     """
     confounding = judge_confounding(form.answers, dataset)
-    answers = _select_judged(form.answers, confounding, recipe)
+    # Where no image is clean the gate refuses, and all serve to say by which figures.
+    answers = select_judged(form.answers, recipe.gate)
     rival = Predictor(champion.folder, champion.version, int8=champion.int8) if champion else None
     photo = next(dataset.originals())[1]
     latencies = time_side_by_side([form.load(candidate), *([rival] if rival else [])], photo)
@@ -116,11 +117,6 @@ def judge(
     decision = decide(challenger, comparison, recipe.gate)
     say(decision.verdict)
     return Judgement(challenger, comparison, decision)
-
-
-def _select_judged(answers: Answers, confounding: Confounding, recipe: Recipe) -> Answers:
-    """The images that count; where there are none the gate refuses, and all serve to say by which figures."""
-    return answers.take(answers.rows["clean"].to_numpy(bool)) if recipe.gate.confounding == "refuse" and confounding.num_clean else answers
 
 
 def state_verdict(

@@ -17,7 +17,7 @@ import numpy as np
 from components.common.bootstrap import draw_weights
 from components.common.errors import PawflowError
 from components.common.recipe import Recipe
-from components.register.answers import Answers
+from components.register.answers import Answers, select_judged
 from components.register.statistics import SIGNIFICANCE, TWO_SIDED, Difference, bonett_price, count_disagreements, draw_scores
 
 
@@ -53,7 +53,8 @@ def choose_winner(candidates: dict[str, Answers], latencies: dict[str, float], r
     Raises:
         PawflowError: No candidate has a finite value.
     """
-    judged = {name: _count_clean(answers, recipe) for name, answers in candidates.items()}
+    # The images that the gate would judge by, if they are enough to choose by.
+    judged = {name: select_judged(answers, recipe.gate, recipe.gate.min_images) for name, answers in candidates.items()}
     finite = {name: answers for name, answers in judged.items() if np.isfinite(answers.probabilities).all()}
     first = next(iter(judged.values()))
     values = {name: _score(answers, recipe, np.ones((1, len(answers.rows))))[0] for name, answers in finite.items()}
@@ -98,14 +99,6 @@ def _measure_distances(candidates: dict[str, Answers], best: str, recipe: Recipe
             low, high = min(low, wider.low), max(high, wider.high)
         intervals[name] = Difference(distance, low, high)
     return intervals
-
-
-def _count_clean(answers: Answers, recipe: Recipe) -> Answers:
-    """The images that the gate would judge by, if they are enough to choose by."""
-    if recipe.gate.confounding == "report":
-        return answers
-    clean = answers.take(answers.rows["clean"].to_numpy(bool))
-    return clean if len(clean.rows) >= recipe.gate.min_images else answers
 
 
 def _explain(winner: str, best: str, value: float, ties: tuple[str, ...], within: tuple[str, ...], num_images: int, recipe: Recipe) -> str:

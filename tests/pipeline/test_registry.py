@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from pipeline.__main__ import app
 from tests.conftest import write_mean_model
 
 TAGS = {"promote": "true", "certificate": "holds", "verdict": "promoted: it is better", "champion_before": "", "candidate": "cnn"}
+
+JUDGED_BY = Gate()
 
 
 def call(*arguments: str) -> str:
@@ -51,16 +54,16 @@ def add_version(recipe: Recipe, tmp_path: Path) -> Any:
     return add
 
 
-def log(recipe: Recipe, folder: Path, num_wrong: int) -> str:
-    """Log a model of which that many answers on test images are wrong; returns its address."""
+def log(recipe: Recipe, folder: Path, num_wrong: int, first_clean: int = 0, rule: Gate = JUDGED_BY) -> str:
+    """Log a model of which the answers on the first `num_wrong` test images are wrong; returns its address."""
     candidate = write_mean_model(folder / "candidate", 32, 1.0)
     with tracking.step_run("register", recipe, ""), packed(candidate, "float32", frozenset({"hash0"})) as served:
         logged = log_model(served, b"photo", {})
-    keep_answers(logged.model_id, folder / "kept", num_wrong)
+    keep_answers(logged.model_id, folder / "kept", num_wrong, first_clean, rule)
     return logged.uri
 
 
-def keep_answers(model_id: str, folder: Path, num_wrong: int) -> None:
+def keep_answers(model_id: str, folder: Path, num_wrong: int, first_clean: int, rule: Gate) -> None:
     """What registration keeps with a version, for `compare`."""
     folder.mkdir()
     places = np.arange(100)
@@ -68,9 +71,9 @@ def keep_answers(model_id: str, folder: Path, num_wrong: int) -> None:
         {"id": places.astype(str), "sha256": [f"hash{place}" for place in places], "label": "cat", "group": places.astype(str)}
     )
     probabilities = np.where((places < num_wrong)[:, np.newaxis], [0.2, 0.8], [0.8, 0.2])
-    Answers(("cat", "dog"), rows.assign(clean=True), probabilities).save(folder / registry.ANSWERS_FILE)
+    Answers(("cat", "dog"), rows.assign(clean=places >= first_clean), probabilities).save(folder / registry.ANSWERS_FILE)
     own = {"log_loss": 0.3, "latency_ms": 1.25, "megabytes": 2.0}
-    (folder / VERDICT_FILE).write_text(json.dumps({"rule": Gate().model_dump(mode="json"), "challenger": own}))
+    (folder / VERDICT_FILE).write_text(json.dumps({"rule": rule.model_dump(mode="json"), "challenger": own}))
     keep_with_model(model_id, folder)
 
 
@@ -247,6 +250,26 @@ def test_a_comparison_says_which_version_is_better(first: str, second: str, sign
     # 15 of the 99 images are answered with a probability of 0.2 in place of 0.8.
     assert f"the gain in accuracy of version {first} over version {second} is {sign}0.1515 (" in said
     assert f"log-loss of version {second} minus that of version {first}: {sign}0.2100 (" in said
+
+
+@pytest.mark.parametrize(
+    ("first_clean", "rule", "images", "left_out", "said"),
+    [
+        (20, JUDGED_BY, 80, 19, "is [+]0.0000 [(].* Left out, because source or file give the class away: 19.$"),
+        (20, Gate(confounding="report"), 99, 0, "is [+]0.1515 [(].*[)][.]$"),
+        (100, JUDGED_BY, 99, 0, "Source or file give the class of all of them away.$"),
+    ],
+)
+def test_images_that_the_gate_would_not_judge_by_are_not_compared(
+    first_clean: int, rule: Gate, images: int, left_out: int, said: str, recipe: Recipe, tmp_path: Path
+) -> None:
+    """The versions differ on images 5 to 19, and the first 20 are those that give their class away; image 0 was trained on."""
+    for num_wrong in (5, 20):
+        address = log(recipe, tmp_path / str(num_wrong), num_wrong, first_clean, rule)
+        registry.describe_version("tiny", registry.create_version(address, "tiny", "float32"), "card", TAGS)
+    compared = call_json("compare", "1", "2", "--model", "tiny")
+    assert (compared["images"], compared["left_out"]) == (images, left_out)
+    assert re.search(said, compared["statement"])
 
 
 def test_a_verdict_can_be_read_in_80_columns(add_version: Any, monkeypatch: pytest.MonkeyPatch) -> None:
