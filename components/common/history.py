@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -59,6 +59,16 @@ def read_events(tags: Mapping[str, str]) -> list[Event]:
     """The moves among the tags of a registered model, the oldest first."""
     # The names hold the time, so their order is that of the events.
     return [Event(**json.loads(tags[name])) for name in sorted(tags) if name.startswith(_PREFIX)]
+
+
+def find_earlier(events: Sequence[Event], version: str | None, usable: Set[str]) -> str | None:
+    """The last champion before `version` that is one of `usable`."""
+    for event in reversed(events):
+        if event.action == "promoted" and event.version == version:
+            if event.before in usable:
+                return event.before
+            version = event.before
+    return None
 
 
 def shorten(text: str) -> str:

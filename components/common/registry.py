@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from components.common import tracking_store
 from components.common.database import machine_lock, make_database
 from components.common.errors import PawflowError
-from components.common.history import Action, Event, note_event, read_events, shorten, write_event
+from components.common.history import Action, Event, find_earlier, note_event, read_events, shorten, write_event
 from components.common.mishaps import explain
 from serving.predictor import SERVE_TAG, serves_int8
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
@@ -97,6 +97,14 @@ def find_version(model: str, alias: str) -> str | None:
         raise
 
 
+def _search_models(model: str = "") -> list[RegisteredModel]:
+    """All registered models, or the one of that name; unlike its client, MLflow's own function asks for every page."""
+    _client()
+    import mlflow
+
+    return list(mlflow.search_registered_models(filter_string=f"name = '{model}'" if model else None))
+
+
 def newest_champion() -> str:
     """Name of the registered model whose champion was made last; one of drawings, or of a smoke run, only where there is no other.
 
@@ -104,11 +112,7 @@ def newest_champion() -> str:
         PawflowError: There is no champion at all.
     """
     client = _client()
-    champions = [
-        client.get_model_version(model.name, model.aliases[CHAMPION])
-        for model in client.search_registered_models()
-        if CHAMPION in model.aliases
-    ]
+    champions = [client.get_model_version(model.name, model.aliases[CHAMPION]) for model in _search_models() if CHAMPION in model.aliases]
     if not champions:
         raise PawflowError("no model has a champion yet; train one with `make run` or `python -m pipeline run --recipe NAME`")
 
@@ -126,7 +130,7 @@ def require_champion(model: str) -> str:
     """
     version = find_version(model, CHAMPION)
     if version is None:
-        known = ", ".join(item.name for item in _client().search_registered_models()) or "none"
+        known = ", ".join(item.name for item in _search_models()) or "none"
         raise PawflowError(
             f"model {model!r} has no champion; registered models: {known}. Train one with `python -m pipeline run --recipe NAME`"
         )
@@ -212,10 +216,11 @@ def get_version(model: str, version: str) -> Entry:
 
 def list_versions(model: str = "") -> list[Entry]:
     """All versions of a model, or of all models, the oldest first."""
-    client = _client()
+    import mlflow
+
     entries = []
-    for registered in client.search_registered_models(f"name = '{model}'" if model else None, max_results=1000):
-        for item in client.search_model_versions(f"name = '{registered.name}'"):
+    for registered in _search_models(model):
+        for item in mlflow.search_model_versions(filter_string=f"name = '{registered.name}'"):
             aliases = tuple(alias for alias, version in registered.aliases.items() if str(version) == str(item.version))
             created = datetime.fromtimestamp(item.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
             description, tags = str(item.description or ""), _read_tags(item.tags)
@@ -275,7 +280,7 @@ def roll_back(model: str, reason: str) -> Event:
             # An attempt that was killed has come as far as that.
             _set_previous(model, current, usable)
             return events[-1]
-        target = previous if previous in usable else _find_earlier(model, current, usable)
+        target = previous if previous in usable else find_earlier(events, current, usable)
         if current is None or target is None:
             raise PawflowError(
                 f"model {model!r} has no previous champion to go back to (champion: {current or 'none'}, previous: {previous or 'none'}); "
@@ -289,21 +294,11 @@ def roll_back(model: str, reason: str) -> Event:
 
 
 def _set_previous(model: str, champion: str, usable: Set[str]) -> None:
-    client, earlier = _client(), _find_earlier(model, champion, usable)
+    client, earlier = _client(), find_earlier(read_history(model), champion, usable)
     if earlier is not None:
         client.set_registered_model_alias(model, PREVIOUS, earlier)
     else:
         client.delete_registered_model_alias(model, PREVIOUS)
-
-
-def _find_earlier(model: str, version: str | None, usable: Set[str]) -> str | None:
-    """The last champion before `version` that is one of `usable`, by the history."""
-    for event in reversed(read_history(model)):
-        if event.action == "promoted" and event.version == version:
-            if event.before in usable:
-                return event.before
-            version = event.before
-    return None
 
 
 def read_history(model: str) -> list[Event]:

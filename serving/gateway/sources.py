@@ -131,7 +131,10 @@ class RegistrySource:
             raise _unreachable(error) from error
 
     def _find_model(self) -> str:
-        models = [model for model in self._client.search_registered_models() if CHAMPION in model.aliases]
+        import mlflow
+
+        # Unlike its client, MLflow's own function asks for every page.
+        models = [model for model in mlflow.search_registered_models() if CHAMPION in model.aliases]
         if len(models) != 1:
             names = ", ".join(sorted(model.name for model in models)) or "none"
             raise SourceError(f"say which model to serve with --model; models with a champion: {names}")

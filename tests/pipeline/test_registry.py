@@ -305,6 +305,17 @@ def test_files_that_are_lost_are_named_with_the_remedy(add_version: Any, tmp_pat
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_every_page_of_a_long_registry_is_read(add_version: Any) -> None:
+    """MLflow gives a hundred models at a time, by their names."""
+    for number in range(100):
+        MlflowClient().create_registered_model(f"a{number}")
+    registry.promote("tiny", add_version(), None, reason="first")
+    assert registry.newest_champion() == "tiny"
+    assert [entry.model for entry in registry.list_versions()] == ["tiny"]
+    with pytest.raises(PawflowError, match="registered models: a0, .*a99, tiny[.]"):
+        registry.require_champion("nobody")
+
+
 def test_an_empty_registry_says_what_to_do() -> None:
     assert "no model is registered yet" in call("list")
     assert call_json("list") == []

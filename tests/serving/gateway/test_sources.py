@@ -29,6 +29,9 @@ def test_a_fleet_follows_the_registry(tmp_path: Path) -> None:
     shutil.copy(write_mean_model(tmp_path / "other", 32, -2.0) / "model.onnx", folder / INT8_FILE)
     second = register(folder, "pets", BRIGHT)
     client = mlflow.MlflowClient()
+    for number in range(100):
+        # Before the model in the order of names, and as many as MLflow gives at a time.
+        client.create_registered_model(f"a{number}")
     client.set_registered_model_alias("pets", "champion", first)
 
     fleet = Fleet(RegistrySource())
