@@ -26,8 +26,8 @@ class Workspace:
         self.folder, self.model = folder, model
         self.environment = command_environment()
 
-    def run(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
-        """Run a Python module and wait for its end."""
+    def run(self, *arguments: str, timeout: float = 1500) -> subprocess.CompletedProcess[str]:
+        """Run a Python module and wait for its end: longer than it takes on a machine that is busy with much else."""
         command = [sys.executable, "-m", *arguments]
         result = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
