@@ -243,10 +243,11 @@ def predict(
 
     Examples: python -m pipeline predict dog.jpg cat.jpg; python -m pipeline predict test1.zip --csv submission.csv
     """
-    from components.common import registry
+    from components.common import registry, tracking_store
     from pipeline.predicting import answer_photos, write_submission
     from serving.predictor import Predictor
 
+    tracking_store.require_server()
     chosen = model or registry.newest_champion()
     served = registry.download_version(chosen, registry.require_champion(chosen))
     predictor = Predictor(served.folder, served.version, int8=served.int8)

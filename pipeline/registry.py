@@ -16,7 +16,7 @@ from rich.console import Console as Terminal
 from rich.markdown import Markdown
 from rich.table import Column, Table
 
-from components.common import registry
+from components.common import registry, tracking_store
 from components.common.errors import PawflowError
 from components.promote.promote import announce, list_objections
 from pipeline.catalog import find_recipe
@@ -38,6 +38,7 @@ def list_(model: Annotated[str, typer.Option("--model", help="Registered model; 
 
     Example: python -m pipeline registry list
     """
+    tracking_store.require_server()
     entries = registry.list_versions(_choose_model(model, "") if model else "")
     if as_json:
         typer.echo(json.dumps([asdict(entry) for entry in entries]))
@@ -161,8 +162,9 @@ def _choose_model(model: str, recipe: str) -> str:
     """The model that is meant.
 
     Raises:
-        PawflowError: There is none of that name; or none was named, and none has a champion.
+        PawflowError: There is none of that name; or none was named, and none has a champion; or no server answers.
     """
+    tracking_store.require_server()
     known = sorted({entry.model for entry in registry.list_versions()})
     named = model or (find_recipe(recipe).model if recipe else "")
     # A model whose first version nobody has promoted yet has no champion, but where it is alone it is meant.

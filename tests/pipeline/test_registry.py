@@ -316,6 +316,14 @@ def test_every_page_of_a_long_registry_is_read(add_version: Any) -> None:
         registry.require_champion("nobody")
 
 
+@pytest.mark.parametrize("command", ["registry list", "registry show", "registry rollback --reason x", "predict photo.jpg"])
+def test_a_server_that_is_not_there_is_said_at_once(command: str, deserted_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow would try for minutes, without a word."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", deserted_address)
+    with pytest.raises(PawflowError, match=f"no MLflow server answers at MLFLOW_TRACKING_URI={deserted_address}"):
+        CliRunner().invoke(app, command.split(), catch_exceptions=False)
+
+
 def test_an_empty_registry_says_what_to_do() -> None:
     assert "no model is registered yet" in call("list")
     assert call_json("list") == []
