@@ -237,14 +237,17 @@ def predict(
     photos: Annotated[list[Path], typer.Argument(help="Image files, folders of them, or zip and tar archives.")],
     model: ModelName = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per photo.")] = False,
-    submission: Annotated[Path | None, typer.Option("--csv", help="Write Kaggle's submission file instead of printing.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--csv", help="Write a table instead of printing: of cats and dogs Kaggle's (id,label; 1 is a dog), else of paths."),
+    ] = None,
 ) -> None:
     """Classify photos with the champion.
 
     Examples: python -m pipeline predict dog.jpg cat.jpg; python -m pipeline predict test1.zip --csv submission.csv
     """
     from components.common import registry, tracking_store
-    from pipeline.predicting import answer_photos, write_submission
+    from pipeline.predicting import answer_photos, write_csv
     from serving.predictor import Predictor
 
     tracking_store.require_server()
@@ -252,8 +255,8 @@ def predict(
     served = registry.download_version(chosen, registry.require_champion(chosen))
     predictor = Predictor(served.folder, served.version, int8=served.int8)
     answered = answer_photos(photos, predictor)
-    if submission:
-        written = write_submission(answered, predictor.card.classes, submission)
+    if table:
+        written = write_csv(answered, predictor.card.classes, table)
         # Seldom enough for a log: each redraw is a line where this is no terminal.
         answered = iter(tqdm(written, "predicting", unit=" photos", delay=1, mininterval=2))
     num_answered = num_unreadable = 0
@@ -266,11 +269,11 @@ def predict(
         num_answered += 1
         if as_json:
             typer.echo(json.dumps({"photo": one.photo, "model": chosen, **one.answer}))
-        elif not submission:
+        elif not table:
             doubt, answer = ", not sure" if one.answer["not_sure"] else "", one.answer
             typer.echo(f"{one.photo}: {answer['label']} ({100 * answer['probability']:.1f} %{doubt}) by {chosen} version {served.version}")
-    if submission:
-        typer.echo(f"wrote {num_answered} rows to {submission}", err=as_json)
+    if table:
+        typer.echo(f"wrote {num_answered} rows to {table}", err=as_json)
     if num_unreadable:
         raise typer.Exit(USER_ERROR)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 from components.common.archives import open_archive, read_file
 from components.common.errors import PawflowError
@@ -18,6 +18,8 @@ from components.common.parallel import map_on_all_cores
 from serving.images import UnreadableImageError
 from serving.predictor import Predictor
 
+#: In this order Dogs vs. Cats numbers its classes.
+_KAGGLE_CLASSES = ("cat", "dog")
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 
 Photo: TypeAlias = tuple[str, Callable[[], bytes]]
@@ -79,22 +81,43 @@ def _raise(error: PawflowError) -> bytes:
     raise error
 
 
-def write_submission(answered: Iterable[Answered], classes: Sequence[str], path: Path) -> Iterator[Answered]:
-    """Write Kaggle's submission file while answers pass through: `id`, the photo's name without folder and ending, and `label`.
+def write_csv(answered: Iterable[Answered], classes: Sequence[str], path: Path) -> Iterator[Answered]:
+    """Write a table while answers pass through, of which photos without an answer are left out.
+
+    Cats and dogs make Kaggle's submission to Dogs vs. Cats: `id`, the photo's name without folder and ending, and `label`, 0 for a cat,
+    1 for a dog. Other classes make `path`, `label` and `probability`.
 
     Args:
-        answered: What to write; photos without an answer are left out.
-        classes: Of the model. With two, the label is a number, as Dogs vs. Cats asks for: 0 the first (cat), 1 the second (dog); with
-            more it is a name.
-        path: File to write; there once all is in it.
+        answered: What to write.
+        classes: Of the model.
+        path: File to write, and its folder; there once all is in it.
+
+    Raises:
+        PawflowError: It cannot be written there, or two photos have one id.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", newline="") as stream:
+    is_submission = tuple(classes) == _KAGGLE_CLASSES
+    ids: dict[str, str] = {}
+    with _open_unfinished(path) as stream:
         rows = csv.writer(stream)
-        rows.writerow(["id", "label"])
+        rows.writerow(["id", "label"] if is_submission else ["path", "label", "probability"])
         for one in answered:
             if one.answer is not None:
-                label = one.answer["label"]
-                rows.writerow([Path(one.photo).stem, classes.index(label) if len(classes) == 2 else label])
+                label, name = one.answer["label"], Path(one.photo).stem
+                if is_submission and ids.setdefault(name, one.photo) != one.photo:
+                    raise PawflowError(
+                        f"{ids[name]} and {one.photo} would both be {name!r} in Kaggle's table of cats and dogs; "
+                        "give photos names that differ, write a table for each folder, or print with --json, which has paths"
+                    )
+                rows.writerow([name, classes.index(label)] if is_submission else [one.photo, label, one.answer["probability"]])
             yield one
-    unfinished.replace(path)
+    Path(stream.name).replace(path)
+
+
+def _open_unfinished(path: Path) -> TextIO:
+    if path.is_dir():
+        raise PawflowError(f"{path} is a folder; expected the name of the file to write, such as {path / 'answers.csv'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.with_name(f".{path.name}.unfinished").open("w", newline="")
+    except OSError as error:
+        raise PawflowError(f"{path} cannot be written: {error.strerror}; name another place") from error

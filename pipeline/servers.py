@@ -19,7 +19,7 @@ commands = typer.Typer()
 #: Variables of make.
 _PORTS = "UI_PORT, SERVE_PORT, WEB_PORT, TENSORBOARD_PORT"
 
-Port = Annotated[int, typer.Option(help="Port to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is any free one.")]
 ListenOn = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 ModelName = Annotated[str, typer.Option("--model", help="Registered model; by default the one whose champion is newest.")]
 
@@ -33,7 +33,8 @@ def serve(model: ModelName = "", port: Port = 5001, host: ListenOn = "127.0.0.1"
     from components.common import registry
     from components.register.endpoint import serving_command, serving_environment
 
-    uri = f"models:/{_choose_champion(model, host, port)}@{registry.CHAMPION}"
+    port = _choose_port(host, port)
+    uri = f"models:/{_choose_champion(model)}@{registry.CHAMPION}"
     typer.echo(f"serving {uri}: POST http://{host}:{port}/invocations (Ctrl-C ends it)")
     leash.hold(serving_command(uri, host, port), serving_environment())
 
@@ -47,7 +48,8 @@ def web(model: ModelName = "", port: Port = 5002, host: ListenOn = "127.0.0.1") 
     from components.common import registry
     from components.common.store import home
 
-    chosen = _choose_champion(model, host, port)
+    port = _choose_port(host, port)
+    chosen = _choose_champion(model)
     typer.echo(f"models:/{chosen}@{registry.CHAMPION} is at http://{host}:{port} (Ctrl-C ends it)")
     gateway = ["-m", "serving.gateway", "--model", chosen, "--host", host, "--port", str(port), "--flagged", str(home() / "flagged")]
     os.execv(sys.executable, [sys.executable, *gateway])
@@ -67,7 +69,7 @@ def ui(port: Port = 5000, host: ListenOn = "127.0.0.1") -> None:
     if store.startswith("http"):
         typer.echo(f"MLFLOW_TRACKING_URI is a server: open {store}")
         return
-    _require_free(host, port)
+    port = _choose_port(host, port)
     command = [
         "mlflow",
         "server",
@@ -103,7 +105,7 @@ def tensorboard(
     from components.common import tracking_store
     from pipeline.curves import fetch_curves
 
-    _require_free(host, port)
+    port = _choose_port(host, port)
     tracking_store.require_server()
     name, folder = fetch_curves(run)
     typer.echo(f"the curves of {name} are at http://{host}:{port} (Ctrl-C ends it)")
@@ -111,24 +113,24 @@ def tensorboard(
     os.execv(sys.executable, [sys.executable, *board])
 
 
-def _choose_champion(model: str, host: str, port: int) -> str:
-    """The registered model to serve: the one that is named, or the newest; the port is free and the registry answers."""
+def _choose_champion(model: str) -> str:
+    """The registered model to serve: the one that is named, or the newest; the registry answers."""
     from components.common import registry, tracking_store
 
-    _require_free(host, port)
     tracking_store.require_server()
     chosen = model or registry.newest_champion()
     registry.require_champion(chosen)
     return chosen
 
 
-def _require_free(host: str, port: int) -> None:
-    """Refuse a port that is taken, which the servers would do late and in their own words."""
+def _choose_port(host: str, port: int) -> int:
+    """The port to listen on, which is free: servers refuse one that is taken late and in their own words, and MLflow takes 0 for 8000."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # As servers do, so that the remains of earlier connections are no hindrance.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+            return int(probe.getsockname()[1])
         except OSError as error:
             taken = "is taken; stop who listens there" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
             raise PawflowError(f"port {port} of {host} {taken}, or choose another with --port (of make: {_PORTS})") from error

@@ -56,7 +56,7 @@ class Server:
 
 @contextmanager
 def running_server(command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """A server told to listen on port 0, while the block runs; it has said in its log which port that became, and answers."""
+    """A server told to listen on any free port, while the block runs; it has said in its log which port that became, and answers."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

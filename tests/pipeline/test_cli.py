@@ -147,6 +147,13 @@ def test_a_port_that_is_taken_is_said_at_once(command: str) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("command", ["serve", "web", "ui", "tensorboard"])
+def test_no_port_is_above_the_highest(command: str) -> None:
+    result = run_cli(command, "--port", "65536")
+    assert result.returncode == 2
+    assert "less than or equal to 65535" in result.stderr
+
+
 def test_the_ui_shows_the_store_of_this_folder(tmp_path: Path) -> None:
     mlflow.MlflowClient().create_experiment("of-this-folder")
     with running_server([sys.executable, "-m", "pipeline", "ui", "--port", "0"], tmp_path / "log") as server:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from components.common import archives
-from pipeline.predicting import Answered, answer_photos, write_submission
+from components.common.errors import PawflowError
+from pipeline.predicting import Answered, answer_photos, write_csv
 from serving.predictor import Predictor
 from tests.conftest import write_mean_model
 from tests.serving.http import draw
@@ -47,15 +49,44 @@ def test_a_file_too_large_to_be_a_photo_costs_no_other_its_answer(tmp_path: Path
     assert "at most 1,000" in found[1].error
 
 
-@pytest.mark.parametrize(("classes", "written"), [(("cat", "dog"), "1"), (("cat", "dog", "fox"), "dog")])
-def test_the_label_is_what_the_competition_asks_for(classes: tuple[str, ...], written: str, tmp_path: Path) -> None:
-    answered = [Answered("test/7.jpg", {"label": "dog"}), Answered("test/8.jpg", error="damaged")]
-    assert list(write_submission(answered, classes, tmp_path / "out.csv")) == answered
-    assert (tmp_path / "out.csv").read_text().split() == ["id,label", f"7,{written}"]
+@pytest.mark.parametrize(
+    ("classes", "written"),
+    [
+        (("cat", "dog"), ["id,label", "7,1"]),
+        (("ant", "dog"), ["path,label,probability", "test/7.jpg,dog,0.75"]),
+        (("cat", "dog", "fox"), ["path,label,probability", "test/7.jpg,dog,0.75"]),
+    ],
+)
+def test_cats_and_dogs_make_a_submission_and_others_a_table_of_paths(classes: tuple[str, ...], written: list[str], tmp_path: Path) -> None:
+    answered = [Answered("test/7.jpg", {"label": "dog", "probability": 0.75}), Answered("test/8.jpg", error="damaged")]
+    path = tmp_path / "new" / "out.csv"
+    assert list(write_csv(answered, classes, path)) == answered
+    assert path.read_text().split() == written
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_two_photos_of_one_id_are_no_submission(tmp_path: Path) -> None:
+    answered = [Answered(f"{folder}/1.jpg", {"label": "dog", "probability": 0.75}) for folder in ("a", "b")]
+    with pytest.raises(PawflowError, match="a/1.jpg and b/1.jpg would both be '1'"):
+        list(write_csv(answered, ("cat", "dog"), tmp_path / "out.csv"))
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(("name", "reason"), [("folder", "is a folder"), ("file/out.csv", "cannot be written: ")])
+def test_where_no_table_can_be_is_said_before_a_photo_is_read(name: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+
+    def read() -> Iterator[Answered]:
+        pytest.fail("a photo was read")
+        yield
+
+    with pytest.raises(PawflowError, match=f"{name} {reason}"):
+        next(write_csv(read(), ("cat", "dog"), tmp_path / name))
 
 
 def test_an_interrupted_submission_is_not_there(tmp_path: Path) -> None:
-    rows = write_submission([Answered("1.jpg", {"label": "dog"})] * 2, ("cat", "dog"), tmp_path / "out.csv")
+    rows = write_csv([Answered("1.jpg", {"label": "dog"})] * 2, ("cat", "dog"), tmp_path / "out.csv")
     next(rows)
     rows.close()  # type: ignore[attr-defined]
     assert not (tmp_path / "out.csv").exists()
