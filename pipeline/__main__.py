@@ -254,6 +254,8 @@ def predict(
     chosen = model or registry.newest_champion()
     served = registry.download_version(chosen, registry.require_champion(chosen))
     predictor = Predictor(served.folder, served.version, int8=served.int8)
+    if predictor.card.generated:
+        typer.echo(f"{chosen} has learnt from drawings only; what it says about photos means nothing.", err=True)
     answered = answer_photos(photos, predictor)
     if table:
         written = write_csv(answered, predictor.card.classes, table)

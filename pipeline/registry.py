@@ -91,7 +91,11 @@ def compare(
     from pipeline.comparing import compare_versions
 
     chosen = _choose_model(model, recipe)
-    result = compare_versions(_find(first, chosen), _find(second, chosen))
+    entries = _find(first, chosen), _find(second, chosen)
+    if entries[0] == entries[1] and not as_json:
+        typer.echo(f"both are {chosen} version {entries[0].version}, so there is nothing to compare")
+        return
+    result = compare_versions(*entries)
     if as_json:
         typer.echo(json.dumps(result))
         return
@@ -142,7 +146,8 @@ def history(model: ModelName = "", recipe: RecipeName = "", as_json: AsJson = Fa
 
     Example: python -m pipeline registry history --model dogs-vs-cats
     """
-    events = registry.read_history(_choose_model(model, recipe))
+    chosen = _choose_model(model, recipe)
+    events = registry.read_history(chosen)
     if as_json:
         typer.echo(json.dumps([asdict(event) for event in events]))
         return
@@ -155,7 +160,9 @@ def history(model: ModelName = "", recipe: RecipeName = "", as_json: AsJson = Fa
         )
         for event in events
     ]
-    _print_table(("when (UTC), who", "what", "why", "verdict"), rows, empty="the champion was never changed")
+    if events:
+        typer.echo(f"champions of {chosen}:")
+    _print_table(("when (UTC), who", "what", "why", "verdict"), rows, empty=f"the champion of {chosen} was never changed")
 
 
 def _choose_model(model: str, recipe: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from components.common import tracking_store
 from components.common.database import machine_lock, make_database
-from components.common.errors import PawflowError
+from components.common.errors import PawflowError, list_known
 from components.common.history import Action, Event, find_earlier, note_event, read_events, shorten, write_event
 from components.common.mishaps import explain
 from serving.predictor import SERVE_TAG, serves_int8
@@ -126,15 +126,20 @@ def require_champion(model: str) -> str:
     """Number of a model's champion.
 
     Raises:
-        PawflowError: It has none.
+        PawflowError: It has none, or there is no such model.
     """
     version = find_version(model, CHAMPION)
-    if version is None:
-        known = ", ".join(item.name for item in _search_models()) or "none"
+    if version is not None:
+        return version
+    known = [item.name for item in _search_models()]
+    if model not in known:
         raise PawflowError(
-            f"model {model!r} has no champion; registered models: {known}. Train one with `python -m pipeline run --recipe NAME`"
+            f"there is no registered model {model!r}{list_known(model, known)}; `python -m pipeline run --recipe NAME` makes one"
         )
-    return version
+    raise PawflowError(
+        f"model {model!r} has no champion: no version has passed the gate; `python -m pipeline registry list --model {model}` says why. "
+        f"To overrule it: `python -m pipeline registry promote VERSION --model {model} --force --reason TEXT`"
+    )
 
 
 def create_version(uri: str, model: str, form: str) -> str:

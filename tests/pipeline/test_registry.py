@@ -95,7 +95,9 @@ def test_history_and_rollback_after_ten_promotions(add_version: Any) -> None:
     assert events[-2]["reason"] == "it takes foxes for dogs"
     assert events[0]["verdict"] == "promoted: it is better"
     assert all("@" in event["who"] and not event["forced"] for event in events)
-    assert "it takes foxes for dogs" in call("history")
+    said = call("history")
+    assert said.startswith("champions of tiny:")
+    assert "it takes foxes for dogs" in said
 
     with pytest.raises(PawflowError, match="version 10 is not promoted: it was rolled back: it takes foxes for dogs"):
         call("promote", "10")
@@ -236,6 +238,7 @@ def test_reading_commands(add_version: Any, tmp_path: Path) -> None:
     assert compared["p_value"] == 1.0
     assert compared["first"]["accuracy"] == compared["second"]["accuracy"] == pytest.approx(95 / 99, abs=1e-4)
     assert "McNemar" in call("compare", "2", "1")
+    assert call("compare", "1").strip() == "both are tiny version 1, so there is nothing to compare"
 
 
 @pytest.mark.parametrize(("first", "second", "sign"), [("1", "2", "+"), ("2", "1", "-")])
@@ -309,7 +312,7 @@ def test_every_page_of_a_long_registry_is_read(add_version: Any) -> None:
     registry.promote("tiny", add_version(), None, reason="first")
     assert registry.newest_champion() == "tiny"
     assert [entry.model for entry in registry.list_versions()] == ["tiny"]
-    with pytest.raises(PawflowError, match="registered models: a0, .*a99, tiny[.]"):
+    with pytest.raises(PawflowError, match="known ones: a0, .*a99, tiny;"):
         registry.require_champion("nobody")
 
 
@@ -319,6 +322,19 @@ def test_a_server_that_is_not_there_is_said_at_once(command: str, deserted_addre
     monkeypatch.setenv("MLFLOW_TRACKING_URI", deserted_address)
     with pytest.raises(PawflowError, match=f"no MLflow server answers at MLFLOW_TRACKING_URI={deserted_address}"):
         CliRunner().invoke(app, command.split(), catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("tiny", "no version has passed the gate; `.* list --model tiny` says why"),
+        ("tinny", "no registered model 'tinny'; did you mean 'tiny'"),
+    ],
+)
+def test_a_model_without_a_champion_says_why(model: str, reason: str, add_version: Any) -> None:
+    add_version(promote="false", verdict="refused: [slow]")
+    with pytest.raises(PawflowError, match=reason):
+        CliRunner().invoke(app, ["predict", "photo.jpg", "--model", model], catch_exceptions=False)
 
 
 def test_an_empty_registry_says_what_to_do() -> None:

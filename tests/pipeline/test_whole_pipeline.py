@@ -118,6 +118,7 @@ def test_predict_answers_for_a_photo_and_names_a_bad_file(finished: tuple[Worksp
     assert answer["label"] in ("cat", "dog")
     assert answer["model_version"] == "1"
     assert "not an image" in error["error"]
+    assert "sample-smoke has learnt from drawings only" in result.stderr
 
 
 def test_predict_writes_a_submission_for_an_archive(finished: tuple[Workspace, str]) -> None:
