@@ -10,6 +10,7 @@ import importlib.metadata
 import shutil
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,13 +22,15 @@ import requests
 from packaging.requirements import Requirement
 
 from components.common import tracking_store
+from components.common.archives import open_archive
 from components.common.candidate import Candidate
 from components.common.errors import PawflowError, state_cause
 from components.common.recipe import Recipe
 from components.common.store import home
-from components.download.sources import Request, cifar10, find_provider, kaggle, petimages
+from components.download.sources import Request, cifar10, find_provider, folder, kaggle, petimages
 from components.fuse.decisions import read_decisions
 from components.fuse.grouping import find_manifest
+from components.fuse.layouts import LAYOUTS
 from components.train.checkpoints import require_place
 from components.train.devices import require_backend
 from components.train.models import list_weights
@@ -84,8 +87,9 @@ def examine(recipe: Recipe, target: Target, profile: Profile | None = None) -> I
         from pipeline.containers import require_engine
 
         yield _attempt("container engine", require_engine)
+    alone = len(recipe.sources.archives) == 1
     for source in recipe.sources.archives:
-        yield from _check_source(Request(source, recipe.sources.root, recipe.seed))
+        yield from _check_source(Request(source, recipe.sources.root, recipe.seed), fewest_classes=2 if alone else 1)
     if recipe.decisions:
         yield _attempt("decisions", partial(_count_decisions, recipe.decisions))
     if recipe.sources.previous:
@@ -188,16 +192,30 @@ def _is_taken(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _check_source(request: Request) -> Iterator[Finding]:
+def _check_source(request: Request, fewest_classes: int) -> Iterator[Finding]:
     """Each place of a source; one that answers is enough, so the others are warnings then."""
     found = []
     for place in request.places():
-        provider = place.source.provider
-        check = _REACHES.get(provider, _identify)
+        check = _REACHES.get(place.source.provider, _identify)
+        if place.source.provider == "folder":
+            check = partial(_count_files, fewest_classes=fewest_classes)
         found.append(_attempt(f"source {request.source.name}", partial(check, place)))
     is_served = any(finding.level == "ok" for finding in found)
     for finding in found:
         yield Finding(finding.subject, "warning" if is_served and finding.level == "failed" else finding.level, finding.text)
+
+
+def _count_files(request: Request, fewest_classes: int) -> str:
+    """Of a folder, as fuse will find them; no image is opened."""
+    source, images = request.source, folder.find(request)
+    with open_archive(images) as archive:
+        labels = Counter(item.label for item in LAYOUTS[source.layout](archive))
+    del labels[None]
+    used = {label: count for label, count in labels.items() if source.labels is None or label in source.labels}
+    text = f"{images} holds {sum(used.values()):,} files of {len(used):,} classes"
+    if len(used) < fewest_classes:
+        raise PawflowError(f"{text}; expected images of at least {fewest_classes} classes, each in its folder or in the table")
+    return text
 
 
 def _identify(request: Request) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import re
 import shutil
 import socket
 import sys
@@ -39,6 +40,32 @@ def test_a_sound_machine_has_no_failures(recipe: Recipe) -> None:
     findings = list(examine(recipe, "local"))
     assert not [finding for finding in findings if finding.level == "failed"]
     assert {"Python", "packages", "disk", "memory", "processor", "MLflow", "checkpoints"} <= {finding.subject for finding in findings}
+
+
+@pytest.mark.parametrize(
+    ("files", "layout", "level", "text"),
+    [
+        (("cat/1.jpg", "cat/2.jpg", "dog/1.jpg"), "class_folders", "ok", "photos holds 3 files of 2 classes"),
+        (("cat/1.jpg",), "class_folders", "failed", "holds 1 files of 1 classes; expected images of at least 2 classes"),
+        (("1.jpg",), "class_folders", "failed", "expected a folder for each class, .* or a table labels.csv"),
+        ((), "class_folders", "failed", "expected a folder for each class"),
+        (("1.jpg",), "csv", "failed", "expected one CSV file"),
+    ],
+)
+def test_a_folder_is_asked_what_fuse_will_find_in_it(files: tuple[str, ...], layout: str, level: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in files:
+        (tmp_path / "photos" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "photos" / name).touch()
+    recipe = parse_recipe(f"""
+name: own
+model: own
+sources: {{archives: [{{name: photos, provider: folder, layout: {layout}, path: {tmp_path / "photos"}}}]}}
+candidates: [{{name: cnn, architecture: simple_cnn, mode: scratch}}]
+""")
+    (finding,) = find(examine(recipe, "local"), "source photos")
+    assert finding.level == level
+    assert re.search(text, finding.text), finding.text
 
 
 def test_a_wrong_package_and_a_full_disk_are_named(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

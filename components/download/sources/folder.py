@@ -19,12 +19,12 @@ from components.download.sources.request import Provenance, Request
 
 def identify(request: Request) -> dict[str, object]:
     """Digest of all names and contents."""
-    return identify_folder(_find(request))
+    return identify_folder(find(request))
 
 
 def fetch(request: Request, folder: Path) -> Provenance:
     """Pack the folder."""
-    return pack_folder(_find(request), request.source.name, folder)
+    return pack_folder(find(request), request.source.name, folder)
 
 
 def identify_folder(images: Path) -> dict[str, object]:
@@ -63,7 +63,12 @@ def _changed(images: Path) -> PawflowError:
     return PawflowError(f"{images} changed while it was read; run again once nothing is written there")
 
 
-def _find(request: Request) -> Path:
+def find(request: Request) -> Path:
+    """The folder that a source names.
+
+    Raises:
+        PawflowError: There is none.
+    """
     assert request.source.path
     images = request.source.path.expanduser().absolute()
     if not images.is_dir():

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from components.common.archives import Archive, list_some
 from components.common.errors import PawflowError
+from components.fuse.layouts.csv_file import has_labels
 from components.fuse.layouts.item import Item, find_item
 
 #: Where macOS puts the resource forks of what it packs: a shadow of every file, and no class.
@@ -24,15 +25,22 @@ def read(archive: Archive) -> Iterator[Item]:
     """Yield every file, labelled by its folder.
 
     Raises:
-        PawflowError: No file lies in the folder of a class.
+        PawflowError: No file lies in the folder of a class, or there is a table of labels, which would not be read.
     """
+    table = next((name for name in archive.sizes if has_labels(archive, name)), None)
+    if table:
+        raise PawflowError(
+            f"{archive.name} holds folders and {table}, a table of labels. To take the labels from the table, give the source "
+            "`layout: csv` (the first source of a recipe: sources.archives.0.layout=csv); to take them from the folders, take it away"
+        )
     paths = {name: name.split("/") for name in archive.sizes}
     visible = [parts for parts in paths.values() if not _is_hidden(parts)]
     depth = _find_depth(visible)
     classes = _list_folders(visible, depth)
     if not classes or (len(classes) > 1 and _are_splits(classes)):
         raise PawflowError(
-            f"{archive.name} holds {list_some(archive.sizes)}; expected a folder for each class, such as cat/1.jpg and dog/1.jpg"
+            f"{archive.name} holds {list_some(archive.sizes)}; expected a folder for each class, such as cat/1.jpg and dog/1.jpg, "
+            "or a table labels.csv of path,label beside the images, and `layout: csv`"
         )
     for name, parts in paths.items():
         labelled = len(parts) > depth + 1 and not _is_hidden(parts)

@@ -15,6 +15,7 @@ from components.fuse.layouts.item import Item, find_item, miss_item
 from components.fuse.layouts.tables import read_table
 
 _PREFERRED = "labels.csv"
+_COLUMNS = ("path", "label")
 
 
 def read(archive: Archive) -> Iterator[Item]:
@@ -27,6 +28,17 @@ def read(archive: Archive) -> Iterator[Item]:
             yield find_item(archive, name, row.get("label") or None, group=row.get("group") or None)
     for path, row in rows.items():
         yield miss_item(path, row["label"] or None, group=row.get("group") or None)
+
+
+def has_labels(archive: Archive, name: str) -> bool:
+    """Whether a file is called as such a table and has its columns."""
+    if posixpath.basename(name).lower() != _PREFERRED:
+        return False
+    try:
+        next(read_table(archive, name, _COLUMNS), None)
+    except PawflowError:
+        return False
+    return True
 
 
 def _find_table(archive: Archive) -> str:
@@ -47,7 +59,7 @@ def _read_rows(archive: Archive, table: str) -> dict[str, dict[str, str]]:
     folder = posixpath.dirname(table)
     rows: dict[str, dict[str, str]] = {}
     lines: dict[str, int] = {}
-    for line, row in read_table(archive, table, ("path", "label")):
+    for line, row in read_table(archive, table, _COLUMNS):
         written = row["path"] if posixpath.join(folder, row["path"]) in archive.sizes else row["path"].replace("\\", "/")
         path = posixpath.normpath(posixpath.join(folder, written))
         if path in rows and rows[path] != {**row, "path": rows[path]["path"]}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator
@@ -16,8 +17,11 @@ def read_table(archive: Archive, name: str, columns: tuple[str, ...]) -> Iterato
     Raises:
         PawflowError: It is no CSV file, or a column is missing.
     """
+    content = read_file(archive, name)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise PawflowError(f"{name} in {archive.name} is UTF-16; save it as UTF-8, which spreadsheets offer as `CSV UTF-8`")
     # A byte that is no UTF-8 becomes a mark in a name that then matches no file, which has a row of its own.
-    text = read_file(archive, name).decode("utf-8-sig", errors="replace")
+    text = content.decode("utf-8-sig", errors="replace")
     rows = csv.DictReader(io.StringIO(text, newline=""))
     try:
         header = [column.strip().lower() for column in rows.fieldnames or ()]

@@ -128,12 +128,24 @@ def test_a_table_beside_the_images(name: str, tmp_path: Path) -> None:
         ({"a.csv": "path,label\na.jpg,\n"}, "gives no file a label"),
         ({"a.csv": "path,label\na.jpg,cat\n./a.jpg,dog\n"}, "two different things of 'a.jpg', in lines 2 and 3"),
         ({"a.csv": f"path,label\n{'x' * 200_000},cat\n"}, "is no CSV file"),
+        ({"a.csv": "path,label\na.jpg,cat\n".encode("utf-16")}, "a.csv in photos.zip is UTF-16; save it as UTF-8"),
     ],
 )
-def test_a_table_that_cannot_be_used_says_why(files: dict[str, str], message: str, tmp_path: Path) -> None:
-    path = write(tmp_path / "photos.zip", {name: text.encode() for name, text in files.items()})
+def test_a_table_that_cannot_be_used_says_why(files: dict[str, str | bytes], message: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "photos.zip", {name: text if isinstance(text, bytes) else text.encode() for name, text in files.items()})
     with pytest.raises(PawflowError, match=message):
         labels_of("csv", path)
+
+
+@pytest.mark.parametrize(("table", "is_one"), [("path,label\n1.jpg,cat\n", True), ("index,class\n1,cat\n", False), ("", False)])
+def test_folders_and_a_table_need_a_word(table: str, is_one: bool, tmp_path: Path) -> None:
+    """Else it would be trained on folders which are no classes."""
+    path = write(tmp_path / "photos", {"anna/1.jpg": b"1", "bela/2.jpg": b"2", "labels.csv": table.encode()})
+    if is_one:
+        with pytest.raises(PawflowError, match="holds folders and labels.csv, a table of labels.* sources.archives.0.layout=csv"):
+            labels_of("class_folders", path)
+    else:
+        assert labels_of("class_folders", path) == {"anna/1.jpg": "anna", "bela/2.jpg": "bela", "labels.csv": None}
 
 
 def test_the_inner_archive_of_dogs_vs_cats_is_read_by_itself(tmp_path: Path) -> None:
