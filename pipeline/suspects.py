@@ -39,8 +39,6 @@ def write_suspects(dataset: Dataset, evaluation: Path, flagged: Path | None, pat
     photos = read_flagged(flagged) if flagged else []
     write_page(dataset, read_suspects(evaluation / SUSPECTS_FILE), counts["candidate"], path, photos)
     said = f"{counts['candidate']}, trained without them, calls {counts['called_otherwise']} of {counts['n']:,} images otherwise"
+    known = f"; {counts['known']} are on the public list, {counts['both']} of them too" if counts["known"] else ""
     added = f", and {len(photos)} photos were flagged by people" if flagged else ""
-    return (
-        f"{said}, {counts['confident']} of them with confidence; {counts['known']} are on the public list, {counts['both']} of them too"
-        f"{added}. Undecided: {counts['undecided']}.\nwrote {path}"
-    )
+    return f"{said}, {counts['confident']} of them with confidence{known}{added}. Undecided: {counts['undecided']}.\nwrote {path}"

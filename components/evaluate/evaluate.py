@@ -156,8 +156,8 @@ def doubt_labels(dataset: Dataset, candidates: dict[str, Path], ranking: list[st
     found.to_csv(folder / suspects.SUSPECTS_FILE, index=False)
     suspects.write_page(dataset, found, name, folder / suspects.PAGE)
     counts = suspects.count_suspects(found)
-    otherwise, known = counts["called_otherwise"], counts["known"]
-    say(f"labels in doubt: {name} calls {otherwise} images otherwise, {known} are on the public list; {suspects.PAGE} asks about them")
+    known = f", {counts['known']} are on the public list" if counts["known"] else ""
+    say(f"labels in doubt: {name} calls {counts['called_otherwise']} images otherwise{known}; {suspects.PAGE} asks about them")
     return {"candidate": name, "n": len(predicted), **counts}
 
 

@@ -49,7 +49,8 @@ def list_metrics(part: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]
 def list_slices(slices: Mapping[str, Mapping[str, Any]], measures: Mapping[str, Any], most: int = 12) -> list[dict[str, Any]]:
     """Groups of rows: `title`, `meaning`, `rows` (`name`, `range`, `estimate`), those with the most errors first where they are many."""
     groups = []
-    for column, found in slices.items():
+    # All images are no slice.
+    for column, found in ((column, found) for column, found in slices.items() if len(found) > 1):
         judged = [(value, estimate) for value, estimate in found.items() if "value" in estimate]
         num_small = len(found) - len(judged)
         if len(judged) > most:

@@ -23,7 +23,7 @@ def test_errors_are_counted_in_words(errors: int, n: int, expected: str) -> None
 
 def test_many_slices_are_cut_to_those_with_the_most_errors() -> None:
     slices = {"breed": {f"breed{number:02d}": {"value": number / 20, "n": 9} for number in range(20)} | {"rare": {"n": 2}}}
-    (group,) = list_slices(slices, {}, most=5)
+    (group,) = list_slices(slices | {"size": {"quarter 1": {"value": 0.5, "n": 180}}}, {}, most=5)
     assert [row["name"] for row in group["rows"]] == [f"breed{number:02d}" for number in range(5)]
     assert (group["num_more"], group["num_small"]) == (15, 1)
 
