@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import os
 import signal
 import socket
 import subprocess
@@ -23,6 +22,7 @@ import requests
 
 from infra.stack import credentials
 from infra.stack.services import PARTS
+from tests.processes import command_environment
 
 
 def find_first_port() -> int:
@@ -44,7 +44,7 @@ class TeamServer(ABC):
 
     def __init__(self) -> None:
         self.first_port = find_first_port()
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PAWFLOW", "AWS"))}
+        self.environment = command_environment()
 
     @property
     @abstractmethod
