@@ -103,11 +103,12 @@ def write_csv(answered: Iterable[Answered], classes: Sequence[str], path: Path) 
         for one in answered:
             if one.answer is not None:
                 label, name = one.answer["label"], Path(one.photo).stem
-                if is_submission and ids.setdefault(name, one.photo) != one.photo:
+                if is_submission and name in ids:
                     raise PawflowError(
                         f"{ids[name]} and {one.photo} would both be {name!r} in Kaggle's table of cats and dogs; "
                         "give photos names that differ, write a table for each folder, or print with --json, which has paths"
                     )
+                ids[name] = one.photo
                 rows.writerow([name, classes.index(label)] if is_submission else [one.photo, label, one.answer["probability"]])
             yield one
     Path(stream.name).replace(path)

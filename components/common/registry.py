@@ -137,8 +137,8 @@ def require_champion(model: str) -> str:
             f"there is no registered model {model!r}{list_known(model, known)}; `python -m pipeline run --recipe NAME` makes one"
         )
     raise PawflowError(
-        f"model {model!r} has no champion: no version has passed the gate; `python -m pipeline registry list --model {model}` says why. "
-        f"To overrule it: `python -m pipeline registry promote VERSION --model {model} --force --reason TEXT`"
+        f"model {model!r} has no champion; `python -m pipeline registry list --model {model}` shows its versions and their verdicts. "
+        f"To overrule one: `python -m pipeline registry promote VERSION --model {model} --force --reason TEXT`"
     )
 
 

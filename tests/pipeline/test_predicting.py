@@ -65,9 +65,11 @@ def test_cats_and_dogs_make_a_submission_and_others_a_table_of_paths(classes: tu
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_two_photos_of_one_id_are_no_submission(tmp_path: Path) -> None:
-    answered = [Answered(f"{folder}/1.jpg", {"label": "dog", "probability": 0.75}) for folder in ("a", "b")]
-    with pytest.raises(PawflowError, match="a/1.jpg and b/1.jpg would both be '1'"):
+@pytest.mark.parametrize("names", [("a/1.jpg", "b/1.jpg"), ("1.jpg", "1.jpg")])
+def test_two_photos_of_one_id_are_no_submission(names: tuple[str, str], tmp_path: Path) -> None:
+    """The second pair is of two folders, in each of which the photo has this name."""
+    answered = [Answered(name, {"label": "dog", "probability": 0.75}) for name in names]
+    with pytest.raises(PawflowError, match=f"{names[0]} and {names[1]} would both be '1'"):
         list(write_csv(answered, ("cat", "dog"), tmp_path / "out.csv"))
     assert not (tmp_path / "out.csv").exists()
 

@@ -327,7 +327,7 @@ def test_a_server_that_is_not_there_is_said_at_once(command: str, deserted_addre
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        ("tiny", "no version has passed the gate; `.* list --model tiny` says why"),
+        ("tiny", "has no champion; `.* list --model tiny` shows its versions"),
         ("tinny", "no registered model 'tinny'; did you mean 'tiny'"),
     ],
 )
