@@ -30,7 +30,7 @@ class Answered:
     """What came of one photo.
 
     Attributes:
-        photo: Its path, inside its archive if it is in one.
+        photo: Its path; below its archive's, if it is in one.
         answer: As `Predictor.predict` gives it; None if there is none.
         error: Why there is none.
     """
@@ -68,11 +68,12 @@ def _list_photos(paths: Iterable[Path]) -> Iterator[Photo]:
                 if not archive.sizes:
                     yield str(path), partial(_raise, PawflowError("it holds no file; expected photos, or folders of them"))
                 for name in archive.sizes:
+                    photo = str(path / name)
                     # Read here, since an archive hands out one stream at a time.
                     try:
-                        yield name, partial(bytes, read_file(archive, name))
+                        yield photo, partial(bytes, read_file(archive, name))
                     except PawflowError as error:
-                        yield name, partial(_raise, error)
+                        yield photo, partial(_raise, error)
         else:
             yield str(path), path.read_bytes
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,10 +22,23 @@ def test_photos_of_files_folders_and_archives_are_answered_in_order(tmp_path: Pa
     (folder / "notes.txt").write_text("no photo")
     (tmp_path / "dark.png").write_bytes(draw(0))
     found = list(answer_photos([tmp_path / "dark.png", folder, tmp_path / "missing.png"], predictor))
-    assert [Path(one.photo).name for one in found] == ["dark.png", "bright.png", "notes.txt", "missing.png"]
+    names = ["dark.png", "photos/bright.png", "photos/notes.txt", "missing.png"]
+    assert [one.photo for one in found] == [str(tmp_path / name) for name in names]
     assert [one.answer and one.answer["label"] for one in found] == ["cat", "dog", None, None]
     assert "not an image" in found[2].error
     assert found[3].error == "there is no such photo, folder or archive"
+
+
+def test_photos_of_one_name_are_told_apart_by_what_they_are_in(tmp_path: Path) -> None:
+    predictor = Predictor(write_mean_model(tmp_path / "model", 8, weight=4.0))
+    for name, value in (("first", 0), ("second", 255)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(draw(value))
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("1.png", draw(value))
+    paths = [tmp_path / name for name in ("first", "second", "first.zip", "second.zip")]
+    found = {one.photo: one.answer and one.answer["label"] for one in answer_photos(paths, predictor)}
+    assert found == dict(zip((str(path / "1.png") for path in paths), ["cat", "dog", "cat", "dog"], strict=True))
 
 
 def test_an_empty_folder_is_an_error_and_costs_no_other_its_answer(tmp_path: Path) -> None:
@@ -67,7 +81,7 @@ def test_cats_and_dogs_make_a_submission_and_others_a_table_of_paths(classes: tu
 
 @pytest.mark.parametrize("names", [("a/1.jpg", "b/1.jpg"), ("1.jpg", "1.jpg")])
 def test_two_photos_of_one_id_are_no_submission(names: tuple[str, str], tmp_path: Path) -> None:
-    """The second pair is of two folders, in each of which the photo has this name."""
+    """The second pair is one photo that was named twice."""
     answered = [Answered(name, {"label": "dog", "probability": 0.75}) for name in names]
     with pytest.raises(PawflowError, match=f"{names[0]} and {names[1]} would both be '1'"):
         list(write_csv(answered, ("cat", "dog"), tmp_path / "out.csv"))
