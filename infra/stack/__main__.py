@@ -23,7 +23,11 @@ from infra.stack.services import DATABASE, PARTS, Service, Stack, create_databas
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Folder = Annotated[Path, typer.Option(help="Holds all data, logs and credentials of the server.")]
-FirstPort = Annotated[int, typer.Option(help="MLflow's port; seven more follow, and SeaweedFS uses its own plus 10,000.")]
+FirstPort = Annotated[
+    int,
+    # With the highest, the last part's port plus 10,000 is 65,535.
+    typer.Option(min=1, max=55_536 - len(PARTS), help="MLflow's port; seven more follow, and SeaweedFS uses its own plus 10,000."),
+]
 Model = Annotated[str, typer.Option(help="Registered model to serve.")]
 
 _FOLDER, _PORT = Path(".stack"), 5000

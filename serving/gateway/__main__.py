@@ -31,13 +31,16 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--int8", action="store_true", help="with --model-dir: serve the 8-bit network")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=5002, help="port to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=5002, help="port to listen on; 0 is any free one (%(default)s)")
     parser.add_argument(
         "--flagged", type=Path, metavar="DIR", help="keep photos that people say were misjudged here; by default none are kept"
     )
     parser.add_argument("--threads", type=int, default=0, help="photos computed at once; by default one for each core")
     parser.add_argument("--poll-seconds", type=float, default=10.0, help="time between looks at the registry (%(default)s)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not 0 <= arguments.port <= 65535:
+        parser.error(f"argument --port: {arguments.port} is no port; expected 0 to 65535")
+    return arguments
 
 
 def _open_source(arguments: argparse.Namespace) -> Source:

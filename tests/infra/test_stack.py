@@ -13,10 +13,14 @@ import boto3
 import psutil
 import pytest
 import requests
+import typer
 from PIL import Image
+from typer.main import get_command
 
 from infra.stack import credentials
-from infra.stack.services import Stack, forget_killed_database
+from infra.stack.__main__ import app
+from infra.stack.services import PARTS, Stack, forget_killed_database
+from tests.docs.reading import parse
 from tests.infra.team_server import Server
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +52,14 @@ def test_a_killed_database_does_not_keep_the_next_one_from_starting(tmp_path: Pa
         note.write_text(f"{ended.pid}\n{note.parent}\n")
         forget_killed_database(Stack(tmp_path, {}, 5000, "any"))
         assert not note.exists()
+
+
+def test_the_highest_port_of_any_part_is_one() -> None:
+    highest = 65_535 - 10_000 - PARTS.index("filer")
+    assert parse(get_command(app), ["up", "--first-port", str(highest)])["first_port"] == highest
+    for port, reason in ((0, "greater than or equal to 1"), (highest + 1, f"less than or equal to {highest}")):
+        with pytest.raises(typer.BadParameter, match=reason):
+            parse(get_command(app), ["up", "--first-port", str(port)])
 
 
 @pytest.fixture(scope="module")
