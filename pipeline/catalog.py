@@ -29,10 +29,12 @@ def find_recipe(name: str, overrides: tuple[str, ...] = (), *, smoke: bool = Fal
     """Load a recipe by name or path, apply overrides and check it.
 
     Raises:
-        PawflowError: There is no such recipe, or it names something unknown.
+        PawflowError: There is no such recipe, it is no YAML file, or it names something unknown.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else _FOLDER / f"{name}.yaml"
     if not path.is_file():
+        if Path(name).is_file():
+            raise PawflowError(f"{name} is no recipe: expected a .yaml or .yml file; rename it if it is one")
         raise PawflowError(f"there is no recipe {name!r}{list_known(name, list_recipes())}; or pass the path of a .yaml file")
     recipe = parse_recipe(read_file(path), origin=f"recipe {path.name}", overrides=overrides, smoke=smoke)
     check_names(recipe)

@@ -56,6 +56,13 @@ def test_unknown_names_fail_before_anything_runs(name: str, overrides: tuple[str
         find_recipe(name, overrides)
 
 
+def test_a_file_that_is_no_recipe_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "notes.md"
+    path.touch()
+    with pytest.raises(PawflowError, match="notes.md is no recipe: expected a .yaml or .yml file"):
+        find_recipe(str(path))
+
+
 def test_user_errors_are_one_message_and_exit_code_2() -> None:
     result = run_cli("run", "--recipe", "own_folder", "sources.archives.0.path=nowhere")
     assert result.returncode == 2
