@@ -22,8 +22,8 @@ def foresee_gate(dataset: Dataset, recipe: Recipe) -> str:
     if judged >= gate.min_images:
         return ""
     counted = f"{num_images} test images" + (f", of which {judged} do not give their class away by their file or source" if refused else "")
-    outcome = "nothing can be promoted" if refused else "no champion can be replaced"
-    return f"{counted}; the gate wants {gate.min_images} (gate.min_images), so {outcome}: {_advise(recipe, judged)}"
+    aim = "promote anything" if refused else "replace a champion"
+    return f"{counted}; to {aim} the gate wants {gate.min_images} (gate.min_images): {_advise(recipe, judged)}"
 
 
 def _advise(recipe: Recipe, judged: int) -> str:
