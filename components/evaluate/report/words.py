@@ -49,8 +49,10 @@ def list_metrics(part: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]
 def list_slices(slices: Mapping[str, Mapping[str, Any]], measures: Mapping[str, Any], most: int = 12) -> list[dict[str, Any]]:
     """Groups of rows: `title`, `meaning`, `rows` (`name`, `range`, `estimate`), those with the most errors first where they are many."""
     groups = []
-    # All images are no slice.
-    for column, found in ((column, found) for column, found in slices.items() if len(found) > 1):
+    for column, found in slices.items():
+        if len(found) < 2:
+            # All images are no slice.
+            continue
         judged = [(value, estimate) for value, estimate in found.items() if "value" in estimate]
         num_small = len(found) - len(judged)
         if len(judged) > most:
